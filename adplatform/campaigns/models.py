@@ -1,0 +1,151 @@
+"""What an advertiser buys: campaigns (money, dates, strategy), line items (targeting, bid, pacing), creatives, budgets."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q
+
+from adplatform.accounts.models import Organisation, User
+from adplatform.core.models import TimeStamped
+from adplatform.inventory.models import AdFormat
+
+
+class BidStrategy(models.TextChoices):
+    """The same names as decision.types.BidStrategy; a test keeps them equal."""
+
+    MANUAL_CPM = "manual_cpm", "Manual CPM"
+    MANUAL_CPC = "manual_cpc", "Manual CPC"
+    MAXIMISE_CLICKS = "maximise_clicks", "Maximise clicks"
+    MAXIMISE_CONVERSIONS = "maximise_conversions", "Maximise conversions"
+    TARGET_CPA = "target_cpa", "Target CPA"
+    TARGET_ROAS = "target_roas", "Target ROAS"
+
+
+class Status(models.TextChoices):
+    DRAFT = "draft", "Draft"
+    ACTIVE = "active", "Active"
+    PAUSED = "paused", "Paused"
+    ARCHIVED = "archived", "Archived"
+
+
+class Campaign(TimeStamped):
+    """Money, flight and bid strategy. Amounts are micros of the organisation's currency."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="campaigns")
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=120)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.DRAFT)
+    bid_strategy = models.CharField(max_length=24, choices=BidStrategy.choices, default=BidStrategy.MANUAL_CPC)
+    currency = models.CharField(max_length=3, default="USD")
+    daily_budget_micros = models.BigIntegerField(null=True, blank=True)
+    flight_budget_micros = models.BigIntegerField(null=True, blank=True)
+    target_roas_bp = models.PositiveIntegerField(null=True, blank=True, help_text="30000 means revenue of 3 times the spend")
+    start_at = models.DateTimeField()
+    end_at = models.DateTimeField(null=True, blank=True)
+    category = models.CharField(max_length=60, blank=True, help_text="Competing advertisers of one category are kept apart")
+    source = models.CharField(max_length=20, default="live", help_text="live, demo, or the data set it was imported from (never billable)")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(daily_budget_micros__isnull=True) | Q(daily_budget_micros__gt=0), name="daily_budget_is_positive"),
+            models.CheckConstraint(condition=Q(flight_budget_micros__isnull=True) | Q(flight_budget_micros__gt=0), name="flight_budget_is_positive"),
+            models.CheckConstraint(condition=Q(end_at__isnull=True) | Q(end_at__gt=F("start_at")), name="flight_ends_after_it_starts"),
+            models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="campaign_currency_is_iso_4217"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LineItem(TimeStamped):
+    """Targeting, bid and caps of one part of a campaign. `bid_micros`: price of 1,000 impressions (manual CPM), of a
+    click (manual CPC, maximise clicks: the most a click may cost), of a conversion (target CPA and the automatic ones)."""
+
+    class Pacing(models.TextChoices):
+        EVEN = "even", "Even over the flight"
+        ASAP = "asap", "As fast as possible"
+
+    campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="line_items")
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=120)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
+    bid_micros = models.BigIntegerField()
+    pacing = models.CharField(max_length=5, choices=Pacing.choices, default=Pacing.EVEN)
+    targeting = models.JSONField(default=dict, blank=True, help_text="Rules as decision.targeting.parse reads them")
+    cap_impressions = models.PositiveIntegerField(null=True, blank=True, help_text="Most impressions one visitor sees in the window")
+    cap_window_seconds = models.PositiveIntegerField(default=86_400)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(bid_micros__gt=0), name="bid_is_positive"),
+            models.CheckConstraint(condition=Q(cap_impressions__isnull=True) | Q(cap_impressions__gt=0), name="cap_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Creative(TimeStamped):
+    """The ad itself: a headline, a text, where a click leads. It serves only once it is approved."""
+
+    class Review(models.TextChoices):
+        PENDING = "pending", "In review"
+        APPROVED = "approved", "Approved"
+        REJECTED = "rejected", "Rejected"
+
+    line_item = models.ForeignKey(LineItem, on_delete=models.PROTECT, related_name="creatives")
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=200)
+    format = models.CharField(max_length=10, choices=AdFormat.choices, default=AdFormat.BANNER)
+    width = models.PositiveIntegerField(default=300)
+    height = models.PositiveIntegerField(default=250)
+    headline = models.CharField(max_length=400)
+    body = models.TextField(blank=True)
+    call_to_action = models.CharField(max_length=40, blank=True)
+    landing_url = models.URLField(max_length=2000)
+    language = models.CharField(max_length=8, default="en")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
+    review = models.CharField(max_length=10, choices=Review.choices, default=Review.PENDING)
+    review_note = models.TextField(blank=True)
+    reviewed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="reviews")
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    external_key = models.CharField(max_length=120, blank=True, help_text="Key at the source of an import")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(landing_url__startswith="https://") | Q(landing_url__startswith="http://"), name="landing_page_is_http"),
+            models.UniqueConstraint(fields=["line_item", "external_key"], condition=~Q(external_key=""), name="one_creative_per_external_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def text(self) -> str:
+        """What the encoder reads."""
+        return f"{self.headline}. {self.body}".strip() if self.body else self.headline
+
+
+class Budget(models.Model):
+    """What a campaign may still be charged. Ingest decides each charge against this row in its transaction, so
+    that what is billed never exceeds the budget. `date` is the day in the organisation's zone; null: the flight."""
+
+    campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="budgets")
+    date = models.DateField(null=True, blank=True)
+    amount_micros = models.BigIntegerField()
+    spent_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["campaign", "date"], name="one_budget_per_day", nulls_distinct=False),
+            models.CheckConstraint(condition=Q(amount_micros__gte=0), name="budget_is_not_negative"),
+            models.CheckConstraint(condition=Q(spent_micros__gte=0), name="spend_is_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.campaign} {self.date or 'flight'}"

@@ -1,0 +1,228 @@
+"""Facts, appended once and never changed, and the statistics derived from them in one place.
+
+A fact belongs to the hour of its signed serve time, so that a replay after midnight cannot count twice. There is
+at most one impression, view and click per decision: the decision's id is their primary key.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class AdDecision(models.Model):
+    """What was decided for one ad of one request: an ad with all that led to it, or no ad with its reason."""
+
+    decision_id = models.UUIDField(primary_key=True)
+    request_id = models.UUIDField()
+    served_at = models.DateTimeField()
+    slot_id = models.BigIntegerField()
+    site_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    advertiser_id = models.BigIntegerField(null=True)
+    campaign_id = models.BigIntegerField(null=True)
+    line_item_id = models.BigIntegerField(null=True)
+    creative_id = models.BigIntegerField(null=True)
+    no_ad = models.CharField(max_length=30, blank=True, help_text="Reason, empty where an ad was served")
+    mode = models.CharField(max_length=20)
+    visitor = models.CharField(max_length=32, blank=True, help_text="Keyed pseudonym, empty without consent")
+    country = models.CharField(max_length=2, blank=True)
+    region = models.CharField(max_length=10, blank=True)
+    language = models.CharField(max_length=8, blank=True)
+    device = models.CharField(max_length=10, blank=True)
+    keywords = models.CharField(max_length=400, blank=True)
+    position = models.PositiveSmallIntegerField(default=1)
+    currency = models.CharField(max_length=3)
+    bid_micros = models.BigIntegerField(default=0, help_text="eCPM")
+    price_micros = models.BigIntegerField(default=0, help_text="eCPM")
+    floor_micros = models.BigIntegerField(default=0, help_text="eCPM")
+    price_kind = models.CharField(max_length=3, blank=True, help_text="cpm: charged by impression, cpc: by click")
+    charge_micros = models.BigIntegerField(default=0, help_text="What one billable impression or click costs")
+    text_score = models.FloatField(null=True)
+    pctr = models.FloatField(null=True)
+    pcvr = models.FloatField(null=True)
+    propensity = models.FloatField(null=True)
+    candidates = models.PositiveIntegerField(default=0)
+    refused = models.JSONField(default=dict, help_text="Refused candidates by reason")
+    versions = models.JSONField(default=dict, help_text="Matcher, blender and snapshot that decided")
+    seed = models.BigIntegerField(default=0)
+    source = models.CharField(max_length=10, default="live")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["served_at"], name="decision_by_time"),
+            models.Index(fields=["campaign_id", "served_at"], name="decision_by_campaign"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.decision_id)
+
+
+class Event(models.Model):
+    """What an impression, a view and a click have in common; all of it comes out of the signed token."""
+
+    decision_id = models.UUIDField(primary_key=True)
+    served_at = models.DateTimeField()
+    occurred_at = models.DateTimeField()
+    slot_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    advertiser_id = models.BigIntegerField()
+    campaign_id = models.BigIntegerField()
+    line_item_id = models.BigIntegerField()
+    creative_id = models.BigIntegerField()
+    visitor = models.CharField(max_length=32, blank=True)
+    currency = models.CharField(max_length=3)
+    is_billable = models.BooleanField()
+    reason = models.CharField(max_length=30, blank=True, help_text="Why it is not billable")
+    charge_micros = models.BigIntegerField(default=0)
+    source = models.CharField(max_length=10, default="live")
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.decision_id}"
+
+
+class Impression(Event):
+    class Meta:
+        indexes = [models.Index(fields=["served_at"], name="impression_by_time")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(charge_micros__gte=0), name="impression_charge_is_not_negative"),
+            models.CheckConstraint(condition=models.Q(is_billable=True) | models.Q(charge_micros=0), name="unbillable_impression_costs_nothing"),
+        ]
+
+
+class View(Event):
+    """A viewable impression: half of its pixels for one second (MRC)."""
+
+    class Meta:
+        indexes = [models.Index(fields=["served_at"], name="view_by_time")]
+        constraints = [models.CheckConstraint(condition=models.Q(charge_micros=0), name="views_cost_nothing")]
+
+
+class Click(Event):
+    class Meta:
+        indexes = [
+            models.Index(fields=["served_at"], name="click_by_time"),
+            models.Index(fields=["visitor", "occurred_at"], name="click_by_visitor", condition=~models.Q(visitor="")),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(charge_micros__gte=0), name="click_charge_is_not_negative"),
+            models.CheckConstraint(condition=models.Q(is_billable=True) | models.Q(charge_micros=0), name="unbillable_click_costs_nothing"),
+        ]
+
+
+class ConversionAction(models.Model):
+    """What an advertiser counts as a conversion, and how long after a click or a view."""
+
+    organisation = models.ForeignKey("accounts.Organisation", on_delete=models.PROTECT, related_name="conversion_actions")
+    name = models.CharField(max_length=60)
+    click_window_days = models.PositiveSmallIntegerField(default=30)
+    view_window_days = models.PositiveSmallIntegerField(default=1)
+    default_value_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="one_conversion_action_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Conversion(models.Model):
+    """A conversion as the advertiser reported it (once per its own event id), and the decision that gets the credit."""
+
+    class Attribution(models.TextChoices):
+        CLICK = "click", "After a click"
+        VIEW = "view", "After a view"
+        NONE = "none", "Not attributed"
+
+    action = models.ForeignKey(ConversionAction, on_delete=models.PROTECT, related_name="conversions")
+    event_id = models.CharField(max_length=120)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    value_micros = models.BigIntegerField(default=0)
+    currency = models.CharField(max_length=3)
+    visitor = models.CharField(max_length=32, blank=True)
+    attribution = models.CharField(max_length=5, choices=Attribution.choices)
+    decision_id = models.UUIDField(null=True)
+    campaign_id = models.BigIntegerField(null=True)
+    line_item_id = models.BigIntegerField(null=True)
+    creative_id = models.BigIntegerField(null=True)
+    slot_id = models.BigIntegerField(null=True)
+    publisher_id = models.BigIntegerField(null=True)
+    source = models.CharField(max_length=10, default="live")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["action", "event_id"], name="conversion_is_counted_once"),
+            models.CheckConstraint(condition=models.Q(value_micros__gte=0), name="conversion_value_is_not_negative"),
+        ]
+        indexes = [models.Index(fields=["campaign_id", "occurred_at"], name="conversion_by_campaign")]
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class Statistic(models.Model):
+    """Sums of facts for one creative in one slot. `source` import: totals taken over from a data set, never billable."""
+
+    advertiser_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField(null=True)
+    campaign_id = models.BigIntegerField()
+    line_item_id = models.BigIntegerField()
+    creative_id = models.BigIntegerField()
+    slot_id = models.BigIntegerField(null=True)
+    currency = models.CharField(max_length=3)
+    source = models.CharField(max_length=20, default="live")
+    impressions = models.BigIntegerField(default=0)
+    billable_impressions = models.BigIntegerField(default=0)
+    views = models.BigIntegerField(default=0)
+    clicks = models.BigIntegerField(default=0)
+    billable_clicks = models.BigIntegerField(default=0)
+    conversions = models.BigIntegerField(default=0)
+    spend_micros = models.BigIntegerField(default=0)
+    revenue_micros = models.BigIntegerField(default=0, help_text="Value of attributed conversions")
+
+    class Meta:
+        abstract = True
+
+
+class HourlyStat(Statistic):
+    """Grown by ingest in the transaction that stores the fact. A conversion counts in the hour it occurred."""
+
+    hour = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "creative_id", "slot_id", "source"], name="one_hourly_stat", nulls_distinct=False),
+            models.CheckConstraint(condition=models.Q(clicks__gte=0) & models.Q(impressions__gte=0), name="hourly_counts_are_not_negative"),
+        ]
+        indexes = [
+            models.Index(fields=["campaign_id", "hour"], name="hourly_by_campaign"),
+            models.Index(fields=["advertiser_id", "hour"], name="hourly_by_advertiser"),
+            models.Index(fields=["publisher_id", "hour"], name="hourly_by_publisher"),
+        ]
+
+
+class DailyStat(Statistic):
+    """The same by day in UTC, rebuilt from the hours by the `rollup` job."""
+
+    date = models.DateField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["date", "creative_id", "slot_id", "source"], name="one_daily_stat", nulls_distinct=False)]
+        indexes = [models.Index(fields=["advertiser_id", "date"], name="daily_by_advertiser")]
+
+
+class FillStat(models.Model):
+    """How ad requests ended, per slot and hour: with a paid ad (empty reason) or without one, and why."""
+
+    hour = models.DateTimeField()
+    slot_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    reason = models.CharField(max_length=30, blank=True)
+    requests = models.BigIntegerField(default=0)
+    source = models.CharField(max_length=10, default="live")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["hour", "slot_id", "reason", "source"], name="one_fill_stat")]

@@ -1,0 +1,98 @@
+"""Models that were trained, the runs that trained them, vectors by text, and the picks that scoring made."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class TrainingRun(models.Model):
+    """One run through the gate: what it read, what it measured beside the champion, and the verdict in words."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    seed = models.BigIntegerField(default=0)
+    rows = models.BigIntegerField(default=0)
+    data_from = models.DateTimeField(null=True, blank=True)
+    data_until = models.DateTimeField(null=True, blank=True)
+    metrics = models.JSONField(default=dict)
+    verdict = models.TextField(blank=True)
+    is_promoted = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}"
+
+
+class ModelVersion(models.Model):
+    """A folder of weights with its manifest. At most one champion of each kind serves."""
+
+    class Kind(models.TextChoices):
+        MATCHER = "matcher", "Matcher (transformer score)"
+        BLENDER = "blender", "Blender (LightGBM)"
+
+    class Stage(models.TextChoices):
+        CHALLENGER = "challenger", "Challenger"
+        CHAMPION = "champion", "Champion"
+        REFUSED = "refused", "Refused by the gate"
+        RETIRED = "retired", "Retired"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    name = models.CharField(max_length=60, unique=True, help_text="Kind and moment; every decision records it")
+    folder = models.CharField(max_length=300, help_text="Below the models directory")
+    encoder = models.CharField(max_length=120, blank=True)
+    stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.CHALLENGER)
+    run = models.ForeignKey(TrainingRun, on_delete=models.PROTECT, null=True, blank=True, related_name="versions")
+    manifest = models.JSONField(default=dict)
+    metrics = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    promoted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["kind"], condition=models.Q(stage="champion"), name="one_champion_per_kind")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TextVector(models.Model):
+    """A text's vector under one encoder, float16, little endian: each text is encoded once."""
+
+    encoder = models.CharField(max_length=120)
+    text_sha256 = models.CharField(max_length=64)
+    vector = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["encoder", "text_sha256"], name="a_text_is_encoded_once")]
+
+
+class VisitorVector(models.Model):
+    """A visitor's profile under one encoder, float16: the decayed mean of the texts of what the visitor did."""
+
+    visitor = models.CharField(max_length=32)
+    encoder = models.CharField(max_length=120)
+    vector = models.BinaryField()
+    behaviours = models.PositiveIntegerField()
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["visitor", "encoder"], name="one_profile_per_visitor_and_encoder")]
+
+
+class Pick(models.Model):
+    """An ad that scoring picked for a visitor, best first, with the models that did."""
+
+    visitor = models.CharField(max_length=32)
+    rank = models.PositiveSmallIntegerField()
+    creative_id = models.BigIntegerField()
+    text_score = models.FloatField()
+    pctr = models.FloatField()
+    versions = models.JSONField(default=dict)
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["visitor", "rank"], name="one_pick_per_rank")]
+        indexes = [models.Index(fields=["creative_id"], name="picks_of_a_creative")]
