@@ -6,19 +6,40 @@ up; a price per thousand rounds up to whole micros per impression; text rounds h
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+import re
+from decimal import ROUND_HALF_UP, Decimal
 
 MICROS = 1_000_000
 BASIS_POINTS = 10_000
-FINEST_DIGITS = 6
+FINEST_DIGITS = 6  # of `digits`: a micro
+
+_WRITTEN = re.compile(r"[+-]?\d{1,12}(\.\d+)?", re.ASCII)
 
 # ISO 4217 minor units other than 2.
 _DIGITS = {
     **dict.fromkeys(
-        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(),
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
         0,
     ),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
 }
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "VND": "₫", "UAH": "₴"}
 
@@ -60,12 +81,10 @@ def parse_micros(text: str, currency: str, *, digits: int | None = None) -> int:
     More decimals than the currency has are refused, not rounded; `digits` allows finer amounts (bids).
     """
     allowed = digits_of(currency) if digits is None else digits
-    try:
-        amount = Decimal(text.strip().replace(",", "").replace(" ", "").replace("\u00a0", ""))
-    except InvalidOperation:
-        raise MoneyError(f"“{text}” is not an amount of money.") from None
-    if not amount.is_finite() or abs(amount) >= Decimal(10) ** 12:
+    bare = "".join(text.replace(",", "").split())
+    if not _WRITTEN.fullmatch(bare):
         raise MoneyError(f"“{text}” is not an amount of money.")
+    amount = Decimal(bare)
     if amount != round(amount, allowed):
         raise MoneyError(f"{currency} amounts have at most {allowed} decimals.")
     return int(amount * MICROS)

@@ -50,20 +50,22 @@ def word_of(*names: str) -> int:
 def normals() -> npt.NDArray[np.float64]:
     """65,536 standard normal numbers: the exact quantiles, shuffled by `mixed`.
 
-    A bank instead of a generator: five times cheaper in a request, and no library's version can change it.
+    A bank instead of a generator: cheaper in a request, and no library's version can change it.
     """
     inverse = NormalDist().inv_cdf
     half = [inverse((i + 0.5) / _NORMALS) for i in range(_NORMALS // 2)]
-    quantiles = np.concatenate([half, -np.array(half[::-1])])
-    bank = quantiles[np.argsort(mixed(0, np.arange(_NORMALS)), kind="stable")]
-    bank.setflags(write=False)
-    return bank
+    quantiles = np.array([*half, *(-value for value in reversed(half))])
+    return quantiles[np.argsort(mixed(0, np.arange(_NORMALS)), kind="stable")]
+
+
+@cache
+def _windows(draws: int) -> npt.NDArray[np.float64]:
+    bank = normals()
+    return np.lib.stride_tricks.sliding_window_view(np.concatenate([bank, bank[: draws - 1]]), draws)
 
 
 def noise(seed: int, ids: npt.NDArray[np.int64], draws: int) -> npt.NDArray[np.float64]:
-    """Standard normal numbers, one row of `draws` per id."""
-    words = mixed(seed, ids)
-    start = (words & np.uint64(_NORMALS - 1)).astype(np.int64)
-    stride = ((words >> np.uint64(32)) & np.uint64(_NORMALS // 2 - 1)).astype(np.int64) * 2 + 1
-    places = start[:, None] + stride[:, None] * np.arange(draws, dtype=np.int64)
-    return normals()[places & (_NORMALS - 1)]
+    """Standard normal numbers, one row of `draws` per id: a stretch of the bank that starts where seed
+    and id say."""
+    starts = (mixed(seed, ids) & np.uint64(_NORMALS - 1)).astype(np.int64)
+    return _windows(draws)[starts]
