@@ -1,0 +1,59 @@
+# Every command of the house; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv/bin/python
+MANAGE := $(VENV) manage.py
+# Runs a command with PostgreSQL and Valkey up and their addresses in its environment.
+WITH_SERVERS := $(VENV) -m adplatform.embedded
+TEST_VAR := ADPLATFORM_VAR=$(CURDIR)/var/test
+DEMO_ARGS ?=
+ARGS ?=
+ONCE := $(filter --once,$(DEMO_ARGS))
+
+.PHONY: help demo up test test-full chaos check bench install install-dev clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: ## a believable market with trained models, then the whole platform at http://localhost:8000 (DEMO_ARGS=--once: without serving)
+	@$(PYTHON) deploy/install.py $(if $(ONCE),,--serving)
+	@$(MANAGE) assets
+	@$(WITH_SERVERS) sh -ec '$(MANAGE) migrate --verbosity 0 && $(MANAGE) db_roles && $(MANAGE) demo $(DEMO_ARGS) $(if $(ONCE),,&& exec $(MANAGE) up)'
+
+up: ## the platform without demo data
+	@$(PYTHON) deploy/install.py --serving
+	@$(MANAGE) assets
+	@$(WITH_SERVERS) sh -ec '$(MANAGE) migrate --verbosity 0 && $(MANAGE) db_roles && exec $(MANAGE) up $(ARGS)'
+
+test: install-dev ## the test suite on real servers, a Celery worker and a browser (ARGS="tests/launcher -k stop")
+	@$(PYTHON) deploy/browser.py
+	@$(MANAGE) assets
+	@$(TEST_VAR) $(WITH_SERVERS) $(VENV) -m pytest -m "not long" $(ARGS)
+
+test-full: install-dev ## the long matrices too
+	@$(PYTHON) deploy/browser.py
+	@$(MANAGE) assets
+	@$(TEST_VAR) $(WITH_SERVERS) $(VENV) -m pytest $(ARGS)
+
+chaos: install-dev ## fault injection at full length
+	@$(TEST_VAR) $(WITH_SERVERS) $(VENV) -m pytest tests/launcher tests/chaos $(ARGS)
+
+check: install-dev ## format, lint, types, import contracts, missing migrations
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy adplatform ml
+	.venv/bin/lint-imports
+	$(MANAGE) makemigrations --check --dry-run
+
+bench: install-dev ## every benchmark with its table
+	@$(MANAGE) bench $(ARGS)
+
+install: ## .venv with the pinned packages
+	@$(PYTHON) deploy/install.py
+
+install-dev: ## the same, with what tests and checks need
+	@$(PYTHON) deploy/install.py --dev
+
+clean: ## stop the embedded servers, remove var/ (all data) and .venv
+	@$(PYTHON) -m adplatform.embedded clean
+	rm -rf .venv

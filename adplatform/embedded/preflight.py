@@ -1,0 +1,82 @@
+"""What a machine must offer before work starts. Each check raises `Refused` with one line that says what to do.
+
+Runs on a bare Python: the installer calls it before any package exists.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from adplatform.embedded import net
+from adplatform.embedded.places import Refused, run_dir, var_dir
+
+GB = 1_000_000_000
+DISK_INSTALL = 3 * GB
+DISK_RUN = 1 * GB
+MEMORY_RUN = 3 * GB
+
+
+def check_disk(folder: Path, least: int) -> None:
+    """Refuse when the file system that will hold the folder has less free space."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < least:
+        raise Refused(f"too little disk: {free / GB:.1f} GB free in {there}, {least / GB:.0f} GB needed")
+
+
+def free_memory() -> int:
+    """Bytes that a program could take now: what the machine and the surrounding control group leave."""
+    amounts = [_machine_memory()]
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        statistics = Path("/sys/fs/cgroup/memory.stat").read_text()
+    except OSError:
+        return amounts[0]
+    if limit.isdigit():
+        # Cached file pages count as used there but are given back on demand.
+        cached = next(
+            (int(line.split()[1]) for line in statistics.splitlines() if line.startswith("inactive_file ")), 0
+        )
+        amounts.append(int(limit) - used + cached)
+    return min(amounts)
+
+
+def _machine_memory() -> int:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        values = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return int(values["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_memory() -> None:
+    """Refuse when the platform's processes and a training run would not fit."""
+    free = free_memory()
+    if free < MEMORY_RUN:
+        raise Refused(f"too little memory: {free / GB:.1f} GB available, {MEMORY_RUN / GB:.0f} GB needed")
+
+
+def check_port(port: int, option: str) -> None:
+    """Refuse when another program listens on a port that we are about to serve."""
+    if not net.is_free(port):
+        raise Refused(
+            f"port {port} is in use: stop the program that listens there, or choose another with {option}"
+        )
+
+
+def check_serving(port: int | None = None, ads_port: int | None = None) -> None:
+    """All that must hold before the platform is served; an already running platform of this checkout is named."""
+    supervisor = run_dir() / "up.pid"
+    if supervisor.exists() and "manage.py" in net.command_of(int(supervisor.read_text() or 0)):
+        raise Refused(
+            f"the platform already runs here (process {supervisor.read_text().strip()}): stop it first"
+        )
+    check_disk(var_dir(), DISK_RUN)
+    check_memory()
+    check_port(port or int(os.environ.get("PORT") or 8000), "PORT")
+    check_port(ads_port or int(os.environ.get("ADS_PORT") or 8001), "ADS_PORT")
