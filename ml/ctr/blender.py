@@ -1,0 +1,175 @@
+"""The blender: LightGBM over the transformer's score, live statistics and context.
+
+Modest trees with monotone constraints, stopped early on the latest part of the data, kept as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml import artifacts
+from ml.ctr.features import NAMES, RISING
+from ml.schema import Column, Floats, Vectors
+
+FILE = "blender.txt"
+MOST_TREES = 200
+PATIENCE_TREES = 20
+LATEST_SHARE = 0.2
+
+
+class Blender:
+    """A trained model; `predict` gives uncalibrated probabilities."""
+
+    def __init__(self, text: str) -> None:
+        import lightgbm
+
+        self.text = text
+        self._booster = lightgbm.Booster(model_str=text)
+
+    @property
+    def names(self) -> list[str]:
+        """The feature columns, in order."""
+        return list(self._booster.feature_name())
+
+    @property
+    def trees(self) -> int:
+        """How many trees are summed."""
+        return int(self._booster.num_trees())
+
+    def predict(self, X: Vectors) -> Floats:
+        """Click probabilities, float64 of shape (n,)."""
+        probabilities: Floats = np.asarray(self._booster.predict(X, num_threads=1), dtype=np.float64)
+        return probabilities
+
+    def importance(self) -> dict[str, float]:
+        """Share of the total gain by feature, largest first."""
+        gain = self._booster.feature_importance(importance_type="gain")
+        total = float(gain.sum()) or 1.0
+        shares = {name: float(value) / total for name, value in zip(self.names, gain, strict=True)}
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+    def dump(self) -> dict[str, Any]:
+        """The trees as nested dicts, for the compiler."""
+        dumped: dict[str, Any] = self._booster.dump_model()
+        return dumped
+
+    def save(self, folder: Path | str) -> str:
+        """Write the trees into the folder; returns the file's name for its manifest."""
+        (Path(folder) / FILE).write_text(self.text)
+        return FILE
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Blender:
+        """The trees of a verified folder."""
+        manifest = artifacts.verify(folder)
+        return cls(artifacts.read(folder, manifest, FILE).decode())
+
+
+def train_blender(
+    X: Vectors,
+    y: Floats,
+    *,
+    time_order: Column,
+    weight: Floats | None = None,
+    seed: int = 0,
+    num_threads: int = 1,
+    names: Sequence[str] = NAMES,
+    rising: frozenset[str] = RISING,
+    falling: frozenset[str] = frozenset(),
+    latest_share: float = LATEST_SHARE,
+    most_trees: int = MOST_TREES,
+    refit: bool = True,
+    parameters: dict[str, Any] | None = None,
+) -> Blender:
+    """Fit on the earlier rows, choose the number of trees on the latest share, then refit on all rows.
+
+    `time_order` sorts the rows by time (times themselves will do). `y` may be a rate with impressions as
+    `weight`. Same inputs and seed give the same file.
+    """
+    data = _Data(X, y, weight, list(names))
+    chosen = _parameters(X, names, rising, falling, seed=seed, num_threads=num_threads)
+    chosen |= parameters or {}
+    order = np.argsort(time_order, kind="stable")
+    cut = max(1, int(len(order) * (1 - latest_share)))
+    earlier, latest = order[:cut], order[cut:]
+    if not (_has_both_labels(y[earlier]) and _has_both_labels(y[latest])):
+        return _fit(data, order, chosen, trees=1)
+    trees = _best_number_of_trees(data, earlier, latest, chosen, most_trees=most_trees)
+    return _fit(data, order if refit else earlier, chosen, trees=trees)
+
+
+@dataclass(frozen=True)
+class _Data:
+    X: Vectors
+    y: Floats
+    weight: Floats | None
+    names: list[str]
+
+    def dataset(self, rows: Column, reference: Any = None) -> Any:
+        import lightgbm
+
+        return lightgbm.Dataset(
+            self.X[rows],
+            self.y[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            feature_name=self.names,
+            reference=reference,
+        )
+
+
+def _has_both_labels(y: Floats) -> bool:
+    return len(y) > 0 and bool(y.max() > 0) and bool(y.min() < 1)
+
+
+def _best_number_of_trees(
+    data: _Data, earlier: Column, latest: Column, parameters: dict[str, Any], *, most_trees: int
+) -> int:
+    import lightgbm
+
+    fitted_on = data.dataset(earlier)
+    booster = lightgbm.train(
+        parameters,
+        fitted_on,
+        num_boost_round=most_trees,
+        valid_sets=[data.dataset(latest, reference=fitted_on)],
+        callbacks=[lightgbm.early_stopping(PATIENCE_TREES, verbose=False)],
+    )
+    return max(1, int(booster.best_iteration))
+
+
+def _fit(data: _Data, rows: Column, parameters: dict[str, Any], *, trees: int) -> Blender:
+    import lightgbm
+
+    booster = lightgbm.train(parameters, data.dataset(rows), num_boost_round=trees)
+    return Blender(booster.model_to_string())
+
+
+def _parameters(
+    X: Vectors,
+    names: Sequence[str],
+    rising: frozenset[str],
+    falling: frozenset[str],
+    *,
+    seed: int,
+    num_threads: int,
+) -> dict[str, Any]:
+    constraints = [1 if name in rising else -1 if name in falling else 0 for name in names]
+    return {
+        "objective": "cross_entropy",
+        "num_leaves": 31,
+        "learning_rate": 0.05,
+        "min_data_in_leaf": min(100, max(5, len(X) // 200)),
+        "lambda_l2": 1.0,
+        "feature_fraction": 0.8,
+        "monotone_constraints": constraints,
+        "seed": seed,
+        "num_threads": num_threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }

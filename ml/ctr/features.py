@@ -1,0 +1,104 @@
+"""The blender's features: one function for training and for serving.
+
+`RAW` are the numbers that the platform has (or NaN); `NAMES` are the columns that the trees see. Nothing here
+depends on bids, budgets or floors: a price must not change the click probability that it is computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ml.artifacts import schema_hash
+from ml.ctr import counters
+from ml.ctr.counters import Raw
+from ml.schema import CONTEXT, Column, Floats, Vectors
+
+RAW = ("text_score", *Raw._fields, *CONTEXT)
+
+NAMES = (
+    "text_score",
+    "creative_ctr",
+    "creative_log_impressions",
+    "line_item_ctr",
+    "line_item_log_impressions",
+    "slot_ctr",
+    "slot_log_impressions",
+    "visitor_ctr",
+    "visitor_log_impressions",
+    "visitor_residual",
+    "frequency_log",
+    "position",
+    "hour",
+    "weekday",
+    "device",
+    "has_profile",
+    "format",
+    "log_area",
+    "log_shape",
+)
+
+# A larger value of these must not lower the predicted probability.
+RISING = frozenset({"text_score", "creative_ctr", "line_item_ctr", "slot_ctr", "visitor_ctr"})
+
+SCHEMA = schema_hash((*NAMES, *(repr(constant) for constant in counters.CONSTANTS)))
+
+DEVICES = {"desktop": 0.0, "mobile": 1.0, "tablet": 2.0, "tv": 3.0}
+FORMATS = {"image": 0.0, "text": 1.0, "native": 2.0, "html": 3.0, "video": 4.0, "audio": 5.0}
+_COPIED = ("text_score", "position", "hour", "weekday", "device", "has_profile", "format")
+_AT = {name: index for index, name in enumerate(NAMES)}
+
+
+def device_code(device: str | None) -> float:
+    """The number of a device class, NaN where it is unknown."""
+    return DEVICES.get(device or "", float("nan"))
+
+
+def format_code(ad_format: str | None) -> float:
+    """The number of a creative's format, NaN where it is unknown."""
+    return FORMATS.get(ad_format or "", float("nan"))
+
+
+def build(raw: Mapping[str, Column | float]) -> Vectors:
+    """Feature rows, float32 of shape (n, len(NAMES)), NaN where something is missing.
+
+    `raw` maps names of RAW to a column of n numbers, or to one number that holds for all rows (a request's
+    hour); a missing name is unknown. `creative_impressions` must be a column: it says how many rows there are.
+    """
+    columns = {name: np.asarray(raw.get(name, np.nan), dtype=np.float64) for name in RAW}
+    out = np.empty((len(columns["creative_impressions"]), len(NAMES)), dtype=np.float32)
+    _fill_rates(out, columns)
+    _fill_visitor(out, columns)
+    for name in _COPIED:
+        out[:, _AT[name]] = columns[name]
+    width, height = np.log(np.maximum(columns["width"], 1)), np.log(np.maximum(columns["height"], 1))
+    out[:, _AT["log_area"]] = width + height
+    out[:, _AT["log_shape"]] = width - height
+    return out
+
+
+def _fill_rates(out: Vectors, raw: Mapping[str, Floats]) -> None:
+    overall = counters.global_ctr(raw["global_clicks"], raw["global_impressions"])
+    line_item = counters.smoothed(
+        raw["line_item_clicks"], raw["line_item_impressions"], overall, counters.LINE_ITEM_STRENGTH
+    )
+    out[:, _AT["line_item_ctr"]] = line_item
+    out[:, _AT["creative_ctr"]] = counters.smoothed(
+        raw["creative_clicks"], raw["creative_impressions"], line_item, counters.CREATIVE_STRENGTH
+    )
+    out[:, _AT["slot_ctr"]] = counters.smoothed(
+        raw["slot_clicks"], raw["slot_impressions"], overall, counters.SLOT_STRENGTH
+    )
+    out[:, _AT["visitor_ctr"]] = counters.smoothed(
+        raw["visitor_clicks"], raw["visitor_impressions"], overall, counters.VISITOR_STRENGTH
+    )
+    for entity in ("creative", "line_item", "slot", "visitor"):
+        out[:, _AT[f"{entity}_log_impressions"]] = np.log1p(raw[f"{entity}_impressions"])
+
+
+def _fill_visitor(out: Vectors, raw: Mapping[str, Floats]) -> None:
+    out[:, _AT["visitor_residual"]] = counters.visitor_residual(
+        raw["visitor_clicks"], raw["visitor_expected"], raw["visitor_impressions"]
+    )
+    out[:, _AT["frequency_log"]] = np.log1p(raw["frequency"])

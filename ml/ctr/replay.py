@@ -1,0 +1,76 @@
+"""The statistics as they were known at each row of a log.
+
+A row sees what happened strictly before its time: impressions served earlier, clicks that had arrived. Its own
+label, and everything at or after its moment, cannot reach it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ml.ctr.counters import Raw, Statistics
+from ml.schema import Column, Floats, ImpressionLog
+
+
+def replay(
+    log: ImpressionLog, *, statistics: Statistics | None = None, text_score: Floats | None = None
+) -> dict[str, Floats]:
+    """Raw columns (names of features.RAW) for each row of the log, in the log's own order.
+
+    `statistics` continues from an earlier state, and holds the state after the last event when this returns.
+    """
+    known = statistics if statistics is not None else Statistics()
+    rows: list[Raw | None] = [None] * len(log)
+    keys = _keys(log)
+    by_time = np.argsort(log.time, kind="stable").tolist()
+    times = log.time.tolist()
+    clicks = _clicks_in_order(log)
+    arrived = 0
+    start = 0
+    while start < len(by_time):
+        now = times[by_time[start]]
+        end = start
+        while arrived < len(clicks) and clicks[arrived][0] < now:
+            known.observe_click(*keys[clicks[arrived][1]])
+            arrived += 1
+        while end < len(by_time) and times[by_time[end]] == now:
+            rows[by_time[end]] = known.raw(*keys[by_time[end]])
+            end += 1
+        for row in by_time[start:end]:
+            known.observe_impression(*keys[row])
+        start = end
+    for _, row in clicks[arrived:]:
+        known.observe_click(*keys[row])
+    return _columns(rows, log.context, text_score)
+
+
+def _keys(log: ImpressionLog) -> list[tuple[object, object, object, object | None]]:
+    visitors = [_identifier(visitor) for visitor in log.visitor.tolist()]
+    return list(zip(log.creative.tolist(), log.line_item.tolist(), log.slot.tolist(), visitors, strict=True))
+
+
+def _identifier(visitor: object) -> object | None:
+    """None for the ways in which a column says "no visitor": None, an empty text, NaN."""
+    is_nan = isinstance(visitor, float) and math.isnan(visitor)
+    return None if visitor is None or visitor == "" or is_nan else visitor
+
+
+def _clicks_in_order(log: ImpressionLog) -> list[tuple[float, int]]:
+    """(arrival, row) of every click; a click cannot arrive before its impression."""
+    rows = np.flatnonzero(~np.isnan(log.click_time))
+    arrival = np.maximum(log.click_time[rows], log.time[rows])
+    order = np.lexsort((log.time[rows], arrival))
+    return list(zip(arrival[order].tolist(), rows[order].tolist(), strict=True))
+
+
+def _columns(
+    rows: list[Raw | None], context: Mapping[str, Floats], text_score: Floats | None
+) -> dict[str, Floats]:
+    table: Column = np.array(rows, dtype=np.float64).reshape(len(rows), len(Raw._fields))
+    columns = {name: table[:, index] for index, name in enumerate(Raw._fields)}
+    columns.update({name: np.asarray(column, dtype=np.float64) for name, column in context.items()})
+    columns["text_score"] = np.full(len(rows), np.nan) if text_score is None else text_score
+    return columns

@@ -1,0 +1,59 @@
+"""The only contract between ml and whoever calls it: array types and the impression log.
+
+Everything comes in as numpy columns of equal length. Times are seconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Column = npt.NDArray[Any]
+
+CONTEXT = ("position", "hour", "weekday", "device", "has_profile", "format", "width", "height")
+
+
+@dataclass(frozen=True)
+class ImpressionLog:
+    """One row per impression shown, in any order.
+
+    `time` is when the ad was served; `click_time` is when its click arrived, NaN where none came.
+    `visitor` is None (or "") where no consent allowed an identifier: such a row neither reads nor
+    leaves visitor statistics. `context` holds the columns of CONTEXT as floats, NaN where unknown.
+    """
+
+    time: Floats
+    click_time: Floats
+    creative: Column
+    line_item: Column
+    slot: Column
+    visitor: Column
+    context: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def clicked(self) -> Floats:
+        """1.0 where a click came, else 0.0."""
+        return (~np.isnan(self.click_time)).astype(np.float64)
+
+    def take(self, rows: Ints | Mask) -> ImpressionLog:
+        """The same log with only these rows (a mask, or positions in the wanted order)."""
+        return ImpressionLog(
+            time=self.time[rows],
+            click_time=self.click_time[rows],
+            creative=self.creative[rows],
+            line_item=self.line_item[rows],
+            slot=self.slot[rows],
+            visitor=self.visitor[rows],
+            context={name: column[rows] for name, column in self.context.items()},
+        )
