@@ -13,7 +13,7 @@ ONCE := $(filter --once,$(DEMO_ARGS))
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: ## a believable market with trained models, then the whole platform at http://localhost:8000 (DEMO_ARGS=--once: without serving)
 	@$(PYTHON) deploy/install.py $(if $(ONCE),,--serving)

@@ -28,8 +28,8 @@ def main() -> int:
     if command not in SERVERLESS and not asks_for_help:
         try:
             embedded.ensure()
-        except embedded.Refused as refused:
-            print(f"adplatform: {refused}", file=sys.stderr)
+        except embedded.LaunchError as error:
+            print(f"adplatform: {error}", file=sys.stderr)
             return 1
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "adplatform.settings")
     from django.core.management import execute_from_command_line

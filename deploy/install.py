@@ -41,14 +41,15 @@ def main() -> int:
         return refuse(
             f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 …"
         )
-    from adplatform.embedded import Refused, preflight
+    from adplatform.embedded import LaunchError, preflight
 
     try:
         if chosen.serving:
+            preflight.check_alone()
             preflight.check_serving()
         return install("dev" if chosen.dev else "run", RUN + DEV if chosen.dev else RUN)
-    except Refused as refused:
-        return refuse(str(refused))
+    except LaunchError as error:
+        return refuse(str(error))
 
 
 def install(level: str, steps: tuple[tuple[str, ...], ...]) -> int:
@@ -60,7 +61,7 @@ def install(level: str, steps: tuple[tuple[str, ...], ...]) -> int:
     from adplatform.embedded import preflight
 
     preflight.check_disk(VENV, preflight.DISK_INSTALL)
-    if not (VENV / "bin" / "python").exists() and not make_venv():
+    if not (VENV / "bin" / "pip").exists() and not make_venv():
         return 1
     for step in steps:
         pip = [

@@ -4,7 +4,7 @@
 `make` uses parts of it before anything is installed.
 """
 
-from adplatform.embedded.places import Refused, var_dir
+from adplatform.embedded.places import LaunchError, var_dir
 from adplatform.embedded.servers import ensure, repair, running, stop, urls
 
-__all__ = ["Refused", "ensure", "repair", "running", "stop", "urls", "var_dir"]
+__all__ = ["LaunchError", "ensure", "repair", "running", "stop", "urls", "var_dir"]

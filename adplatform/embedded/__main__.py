@@ -1,5 +1,6 @@
-"""`python -m adplatform.embedded COMMAND…`: run a command with the servers up and their URLs in its environment.
+"""`python -m adplatform.embedded COMMAND…`: keep the servers up while a command runs.
 
+With ``--export`` before the command, its environment also names them (DATABASE_URL, REDIS_URL, EVENTS_URL).
 ``stop`` stops servers that a killed process left behind; ``clean`` also removes all that they stored.
 """
 
@@ -7,27 +8,41 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from adplatform import embedded
-from adplatform.embedded.places import Refused, var_dir
+from adplatform.embedded.places import LaunchError, var_dir
 
 
 def main(arguments: list[str]) -> int:
     """Exit status of the command, 1 when the servers cannot run or be stopped, 2 on bad usage."""
-    if not arguments:
+    if not arguments or arguments[0] in {"-h", "--help"}:
         print(__doc__, file=sys.stderr)
-        return 2
+        return 0 if arguments else 2
     try:
         if arguments in (["stop"], ["clean"]):
             return _stop(clean=arguments == ["clean"])
-        environment = os.environ | embedded.ensure()
-    except Refused as refused:
-        print(f"adplatform: {refused}", file=sys.stderr)
+        addresses = embedded.ensure()
+    except LaunchError as error:
+        print(f"adplatform: {error}", file=sys.stderr)
         return 1
-    return subprocess.run(arguments, env=environment, check=False).returncode
+    if arguments[0] == "--export":
+        return _run(arguments[1:], os.environ | addresses)
+    return _run(arguments, dict(os.environ))
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Run the command and outlive it: the servers must stay until it has stopped by itself."""
+    process = subprocess.Popen(command, env=environment)
+    signal.signal(
+        signal.SIGINT, lambda _number, _frame: None
+    )  # the terminal sends Ctrl-C to the command as well
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda caught, _frame: process.send_signal(caught))
+    return process.wait()
 
 
 def _stop(*, clean: bool) -> int:

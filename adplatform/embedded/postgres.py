@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from adplatform.embedded import net
-from adplatform.embedded.places import Places, Refused, secret, write_private
+from adplatform.embedded.places import LaunchError, Places, secret, write_private
 
 DATABASE = ROLE = "adplatform"
 # No process has this id: Linux stops at 4,194,304, macOS at 99,999.
@@ -64,14 +64,14 @@ class Postgres:
         while (failure := self._try_start()) and "shared memory" in failure and time.monotonic() < deadline:
             time.sleep(0.3)
         if failure:
-            raise Refused(f"PostgreSQL did not start: {failure} (log: {self.log})")
+            raise LaunchError(f"PostgreSQL did not start: {failure} (log: {self.log})")
         self._create_role_and_database()
 
     def stop(self) -> None:
         """End connections, write a checkpoint, exit."""
         stopped = self._run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", "30", "-s")
         if stopped.returncode and self.running():
-            raise Refused(f"PostgreSQL did not stop: {stopped.stderr.strip()}")
+            raise LaunchError(f"PostgreSQL did not stop: {stopped.stderr.strip()}")
 
     def _try_start(self) -> str:
         """Start and wait until connections are accepted; the reason when that failed, else an empty text."""
@@ -106,7 +106,7 @@ class Postgres:
         finally:
             password_file.unlink()
         if made.returncode:
-            raise Refused(f"initdb failed: {' '.join(made.stderr.split())}")
+            raise LaunchError(f"initdb failed: {' '.join(made.stderr.split())}")
         with (fresh / "postgresql.conf").open("a") as conf:
             conf.write("include_if_exists = 'adplatform.conf'\n")
         os.replace(fresh, self.data)
@@ -115,13 +115,13 @@ class Postgres:
         version = self._run("postgres", "--version")
         found = re.search(r"(\d+)", version.stdout)
         if version.returncode or not found:
-            raise Refused(f"{self.places.postgres_bin}/postgres does not run: {version.stderr.strip()}")
+            raise LaunchError(f"{self.places.postgres_bin}/postgres does not run: {version.stderr.strip()}")
         return int(found[1])
 
     def _check_version(self) -> None:
         made_by = int((self.data / "PG_VERSION").read_text())
         if made_by != self._major():
-            raise Refused(
+            raise LaunchError(
                 f"the cluster in {self.data} was made by PostgreSQL {made_by}, the server programs are {self._major()}: "
                 f"dump it with {made_by} and load it into a new one, or point ADPLATFORM_SERVER_BIN at {made_by}"
             )

@@ -1,16 +1,17 @@
-"""What a machine must offer before work starts. Each check raises `Refused` with one line that says what to do.
+"""What a machine must offer before work starts. Each check raises `LaunchError` with one line that says what to do.
 
 Runs on a bare Python: the installer calls it before any package exists.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
 
 from adplatform.embedded import net
-from adplatform.embedded.places import Refused, run_dir, var_dir
+from adplatform.embedded.places import LaunchError, run_dir, var_dir
 
 GB = 1_000_000_000
 DISK_INSTALL = 3 * GB
@@ -25,7 +26,7 @@ def check_disk(folder: Path, least: int) -> None:
         there = there.parent
     free = shutil.disk_usage(there).free
     if free < least:
-        raise Refused(f"too little disk: {free / GB:.1f} GB free in {there}, {least / GB:.0f} GB needed")
+        raise LaunchError(f"too little disk: {free / GB:.1f} GB free in {there}, {least / GB:.0f} GB needed")
 
 
 def free_memory() -> int:
@@ -58,25 +59,32 @@ def check_memory() -> None:
     """Refuse when the platform's processes and a training run would not fit."""
     free = free_memory()
     if free < MEMORY_RUN:
-        raise Refused(f"too little memory: {free / GB:.1f} GB available, {MEMORY_RUN / GB:.0f} GB needed")
+        raise LaunchError(f"too little memory: {free / GB:.1f} GB available, {MEMORY_RUN / GB:.0f} GB needed")
 
 
 def check_port(port: int, option: str) -> None:
     """Refuse when another program listens on a port that we are about to serve."""
     if not net.is_free(port):
-        raise Refused(
+        raise LaunchError(
             f"port {port} is in use: stop the program that listens there, or choose another with {option}"
         )
 
 
 def check_serving(port: int | None = None, ads_port: int | None = None) -> None:
-    """All that must hold before the platform is served; an already running platform of this checkout is named."""
-    supervisor = run_dir() / "up.pid"
-    if supervisor.exists() and "manage.py" in net.command_of(int(supervisor.read_text() or 0)):
-        raise Refused(
-            f"the platform already runs here (process {supervisor.read_text().strip()}): stop it first"
-        )
+    """All that must hold before the platform is served."""
     check_disk(var_dir(), DISK_RUN)
     check_memory()
     check_port(port or int(os.environ.get("PORT") or 8000), "PORT")
     check_port(ads_port or int(os.environ.get("ADS_PORT") or 8001), "ADS_PORT")
+
+
+def check_alone() -> None:
+    """Refuse when `manage.py up` runs in this checkout; it holds a lock on its pid file."""
+    with (run_dir() / "up.pid").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise LaunchError(
+                f"the platform already runs here (process {file.read().strip()}): stop it first"
+            ) from None

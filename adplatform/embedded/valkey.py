@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from adplatform.embedded import net
-from adplatform.embedded.places import Places, Refused, secret, write_private
+from adplatform.embedded.places import LaunchError, Places, secret, write_private
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -71,18 +71,18 @@ class Valkey:
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, **owner.run_as(),
             )  # fmt: skip
             if started.returncode:
-                raise Refused(
+                raise LaunchError(
                     f"{self.places.valkey_binary} did not start: {' '.join(net.text_of(out).split())}"
                 )
         if not _wait(lambda: self._command("PING").startswith("+PONG"), START_SECONDS):
-            raise Refused(f"Valkey ({self.folder.name}) does not answer: {self._last_log_line()}")
+            raise LaunchError(f"Valkey ({self.folder.name}) does not answer: {self._last_log_line()}")
 
     def stop(self) -> None:
         """Flush the append-only file and exit; its pid file disappears last."""
         self._command("SHUTDOWN", "NOSAVE")
         pid_file = self.folder / "valkey.pid"
         if not _wait(lambda: not pid_file.exists() and not net.listening(self.port), STOP_SECONDS):
-            raise Refused(f"Valkey ({self.folder.name}) did not stop: {self._last_log_line()}")
+            raise LaunchError(f"Valkey ({self.folder.name}) did not stop: {self._last_log_line()}")
 
     def _command(self, *words: str) -> str:
         """Send one command after the password and return the raw first line of its answer, empty if none came."""

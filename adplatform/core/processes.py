@@ -1,0 +1,81 @@
+"""The processes of a running platform, one screen: what `manage.py up` starts and in which order it stops."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from adplatform.core.supervisor import Spec
+
+# Small children: no thread pools that spin, few malloc arenas. A value in the environment wins.
+FRUGAL = {
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+WEB, FEEDERS, WORKERS = 1, 2, 3
+
+
+def environment(
+    given: Mapping[str, str], urls: Mapping[str, str], *, port: int, ads_port: int
+) -> dict[str, str]:
+    """Environment of every child: the services by URL, so that none of them looks after servers itself."""
+    return {**FRUGAL, **given, **urls, "PORT": str(port), "ADS_PORT": str(ads_port)}
+
+
+def specs(*, port: int, ads_port: int) -> tuple[Spec, ...]:
+    """Web first out, then those that feed the database, then the workers."""
+    return (
+        Spec("pages", _granian("adplatform.wsgi:application", port, threads=4, waiting=64), WEB, 4),
+        Spec(
+            "ads", _granian("adplatform.serving.wsgi:application", ads_port, threads=2, waiting=256), WEB, 4
+        ),
+        Spec(
+            "beat",
+            _celery("beat", "--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--pidfile="),
+            FEEDERS,
+            4,
+        ),
+        Spec("ingest", _manage("ingest"), FEEDERS, 4),
+        Spec("publisher", _manage("publisher"), FEEDERS, 4),
+        Spec("worker", _worker("worker", "default,events", memory_kb=600_000), WORKERS, 4),
+        Spec("worker-gpu", _worker("worker-gpu", "gpu", memory_kb=1_500_000), WORKERS, 4),
+    )
+
+
+def _granian(application: str, port: int, *, threads: int, waiting: int) -> tuple[str, ...]:
+    """More than ``waiting`` requests at once wait in the kernel's queue instead of in our memory."""
+    return (
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--blocking-threads", str(threads), "--backpressure", str(waiting),
+        "--workers-kill-timeout", "3", "--no-ws", application,
+    )  # fmt: skip
+
+
+def _worker(name: str, queues: str, *, memory_kb: int) -> tuple[str, ...]:
+    """One child; it is replaced after the task in which it outgrew its memory."""
+    return _celery(
+        "worker", "--queues", queues, "--concurrency", "1", "--pool", "prefork", "--hostname", f"{name}@%h",
+        "--max-memory-per-child", str(memory_kb), "--without-gossip", "--without-mingle",
+    )  # fmt: skip
+
+
+def _celery(command: str, *options: str) -> tuple[str, ...]:
+    return (
+        sys.executable,
+        "-m",
+        "celery",
+        "--app",
+        "adplatform.celery",
+        command,
+        "--loglevel",
+        os.environ.get("LOG_LEVEL", "INFO"),
+        *options,
+    )
+
+
+def _manage(command: str) -> tuple[str, ...]:
+    return (sys.executable, "manage.py", command)

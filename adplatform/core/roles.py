@@ -1,0 +1,224 @@
+"""The database's roles: who may touch which table. `manage.py db_roles` creates and checks them.
+
+owner     owns the tables; migrations run as a member of it
+app       portal and API: everything on ordinary tables, facts and the ledger may only be read and added to
+worker    the same across tenants; row-level policies tell the two apart
+auditor   reads the three audit views and nothing else
+
+The four are groups without login. One login, named after the database, belongs to the auditors; its password is
+generated once under var/secrets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from adplatform.core import env
+
+OWNER, APP, WORKER, AUDITOR = ROLES = (
+    "adplatform_owner",
+    "adplatform_app",
+    "adplatform_worker",
+    "adplatform_auditor",
+)
+# Appended once, never changed: not even the platform's own processes may update or delete them.
+FACTS = ("events_addecision", "events_impression", "events_view", "events_click", "events_conversion")
+LEDGER = ("billing_posting", "billing_entry")
+AUDIT_VIEWS = ("audit_entry", "audit_account", "audit_event")
+CHANGES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+APPENDS = frozenset({"SELECT", "INSERT"})
+READS = frozenset({"SELECT"})
+NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a role may do with a table or view: exactly these privileges of the four."""
+
+    role: str
+    relation: str
+    privileges: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view of our schema."""
+
+    name: str
+    is_view: bool
+    owner: str
+
+
+def auditor_url() -> str:
+    """Address of the database for an independent checker; it reads the audit views only."""
+    database = settings.DATABASES["default"]
+    password = quote(env.secret("AUDITOR_PASSWORD", settings.VAR), safe="")
+    host = quote(str(database["HOST"] or "localhost"), safe="")
+    return f"postgresql://{auditor_login()}:{password}@{host}:{database['PORT'] or 5432}/{quote(str(database['NAME']), safe='')}"
+
+
+def auditor_login() -> str:
+    """Logins belong to the whole server: the database's name keeps two platforms on one server apart."""
+    return f"{AUDITOR}_{connection.settings_dict['NAME']}"[:63]
+
+
+def apply() -> list[str]:
+    """Create what is missing, correct what differs, and return what was done, in words."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Migrations and a running platform hold locks: give up soon and say so, do not queue everybody behind us.
+        cursor.execute("SET LOCAL lock_timeout = '5s'")
+        done = _create_roles()
+        done += _take_ownership()
+        for grant in _wrong_grants():
+            _set_grant(grant)
+            done.append(
+                f"{grant.role} on {grant.relation}: {', '.join(sorted(grant.privileges)) or 'nothing'}"
+            )
+        done += _grant_schema()
+        done += _set_auditor_login()
+    return done
+
+
+def problems() -> list[str]:
+    """What differs from the rules above, in words; empty when all is well."""
+    existing = _existing_roles()
+    missing = [f"role {role} is missing" for role in (*ROLES, auditor_login()) if role not in existing]
+    if missing:
+        return missing
+    owned = [
+        f"{relation.name} belongs to {relation.owner}, not to {OWNER}"
+        for relation in _relations()
+        if relation.owner != OWNER
+    ]
+    granted = [
+        f"{grant.role} may not do exactly {', '.join(sorted(grant.privileges)) or 'nothing'} on {grant.relation}"
+        for grant in _wrong_grants()
+    ]
+    powers = [
+        f"{role} is more than a group: it has login, superuser or bypasses row-level security"
+        for role in _powerful_roles()
+    ]
+    return owned + granted + powers
+
+
+def _create_roles() -> list[str]:
+    existing = _existing_roles()
+    done = []
+    with connection.cursor() as cursor:
+        for role in ROLES:
+            if role not in existing:
+                cursor.execute(f"CREATE ROLE {_name(role)} NOLOGIN")
+                done.append(f"role {role} created")
+        # Our own login migrates as a member of the owner, and takes on app or worker with SET ROLE.
+        cursor.execute(
+            "SELECT role FROM unnest(%s) AS role WHERE NOT pg_has_role(role, 'USAGE')", [[OWNER, APP, WORKER]]
+        )
+        for (role,) in cursor.fetchall():
+            cursor.execute(f"GRANT {_name(role)} TO CURRENT_USER")
+    return done
+
+
+def _take_ownership() -> list[str]:
+    done = []
+    with connection.cursor() as cursor:
+        cursor.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {_name(OWNER)}")
+        for relation in _relations():
+            if relation.owner != OWNER:
+                kind = "VIEW" if relation.is_view else "TABLE"
+                cursor.execute(f"ALTER {kind} {_name(relation.name)} OWNER TO {_name(OWNER)}")
+                done.append(f"{relation.name} given to {OWNER}")
+    return done
+
+
+def _set_grant(grant: Grant) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"REVOKE ALL ON {_name(grant.relation)} FROM {_name(grant.role)}")
+        if grant.privileges:
+            cursor.execute(
+                f"GRANT {', '.join(sorted(grant.privileges))} ON {_name(grant.relation)} TO {_name(grant.role)}"
+            )
+
+
+def _grant_schema() -> list[str]:
+    """Reaching the schema and drawing numbers changes nothing when repeated, so it is not reported."""
+    with connection.cursor() as cursor:
+        for role in (APP, WORKER, AUDITOR):
+            cursor.execute(f"GRANT USAGE ON SCHEMA public TO {_name(role)}")
+        for role in (APP, WORKER):
+            cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {_name(role)}")
+    return []
+
+
+def _set_auditor_login() -> list[str]:
+    login, password = auditor_login(), env.secret("AUDITOR_PASSWORD", settings.VAR)
+    is_new = login not in _existing_roles()
+    with connection.cursor() as cursor:
+        if is_new:
+            cursor.execute(f"CREATE ROLE {_name(login)} NOLOGIN")
+        cursor.execute(f"ALTER ROLE {_name(login)} LOGIN INHERIT CONNECTION LIMIT 5 PASSWORD %s", [password])
+        cursor.execute(f"ALTER ROLE {_name(login)} SET default_transaction_read_only = on")
+        cursor.execute(f"ALTER ROLE {_name(login)} SET statement_timeout = '60s'")
+        cursor.execute(f"GRANT {_name(AUDITOR)} TO {_name(login)}")
+        cursor.execute(
+            f"GRANT CONNECT ON DATABASE {_name(str(connection.settings_dict['NAME']))} TO {_name(AUDITOR)}"
+        )
+    return [f"login {login} created"] if is_new else []
+
+
+def _wrong_grants() -> list[Grant]:
+    """The rules that the database does not follow yet."""
+    wrong = []
+    with connection.cursor() as cursor:
+        for grant in _rules():
+            cursor.execute(
+                "SELECT privilege FROM unnest(%s) AS privilege WHERE has_table_privilege(%s, quote_ident(%s), privilege)",
+                [sorted(CHANGES | {"TRUNCATE"}), grant.role, grant.relation],
+            )
+            if {row[0] for row in cursor.fetchall()} != grant.privileges:
+                wrong.append(grant)
+    return wrong
+
+
+def _rules() -> list[Grant]:
+    rules = []
+    for relation in _relations():
+        ours = READS if relation.is_view else APPENDS if relation.name in FACTS + LEDGER else CHANGES
+        theirs = READS if relation.name in AUDIT_VIEWS else NOTHING
+        rules += [
+            Grant(APP, relation.name, ours),
+            Grant(WORKER, relation.name, ours),
+            Grant(AUDITOR, relation.name, theirs),
+        ]
+    return rules
+
+
+def _relations() -> list[Relation]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, relkind = 'v', pg_get_userbyid(relowner) FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') ORDER BY relname"
+        )
+        return [Relation(*row) for row in cursor.fetchall()]
+
+
+def _existing_roles() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles")
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _powerful_roles() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND (rolsuper OR rolcanlogin OR rolbypassrls) ORDER BY 1",
+            [list(ROLES)],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _name(identifier: str) -> str:
+    return connection.ops.quote_name(identifier)
