@@ -38,6 +38,9 @@ class JobRun(models.Model):
     slot = models.DateTimeField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
     trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.SCHEDULE)
+    requested_by = models.CharField(
+        max_length=120, blank=True, help_text="Who asked for it, where a person did"
+    )
     is_dry_run = models.BooleanField(default=False)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -51,9 +54,12 @@ class JobRun(models.Model):
     class Meta:
         ordering = ["-started_at"]
         constraints = [
-            models.UniqueConstraint(fields=["job", "slot"], condition=models.Q(is_dry_run=False), name="one_run_per_job_and_slot"),
+            models.UniqueConstraint(
+                fields=["job", "slot"], condition=models.Q(is_dry_run=False), name="one_run_per_job_and_slot"
+            ),
             models.CheckConstraint(
-                condition=models.Q(finished_at__isnull=True) | models.Q(finished_at__gte=models.F("started_at")),
+                condition=models.Q(finished_at__isnull=True)
+                | models.Q(finished_at__gte=models.F("started_at")),
                 name="run_ends_after_it_starts",
             ),
         ]
