@@ -16,6 +16,7 @@ from ml.ctr.blender import Blender
 
 FILE = "blender.onnx"
 INPUT, OUTPUT = "features", "log_odds"
+ZERO_BELOW = float(np.float32(1e-35))
 OPSET_ML, OPSET, IR_VERSION = 3, 17, 9
 
 
@@ -70,6 +71,12 @@ def float32_not_above(threshold: float) -> float:
     return float(nearest)
 
 
+def _served_threshold(threshold: float) -> float:
+    """LightGBM reads values within 1e-35 of zero as zero, so −1e-35 itself lies above that threshold."""
+    served = float32_not_above(threshold)
+    return float(np.nextafter(np.float32(served), np.float32(-1))) if served == -ZERO_BELOW else served
+
+
 def _attributes(dump: dict[str, Any]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [] for name in (*_NODE_COLUMNS, *_LEAF_COLUMNS)}
     for tree in dump["tree_info"]:
@@ -112,7 +119,7 @@ def _branch(node: dict[str, Any], number: dict[int, int]) -> dict[str, Any]:
     return {
         "nodes_modes": "BRANCH_LEQ",
         "nodes_featureids": int(node["split_feature"]),
-        "nodes_values": float32_not_above(float(node["threshold"])),
+        "nodes_values": _served_threshold(float(node["threshold"])),
         "nodes_truenodeids": number[id(node["left_child"])],
         "nodes_falsenodeids": number[id(node["right_child"])],
         "nodes_missing_value_tracks_true": int(_missing_goes_left(node)),

@@ -45,7 +45,7 @@ RISING = frozenset({"text_score", "creative_ctr", "line_item_ctr", "slot_ctr", "
 SCHEMA = schema_hash((*NAMES, *(repr(constant) for constant in counters.CONSTANTS)))
 
 DEVICES = {"desktop": 0.0, "mobile": 1.0, "tablet": 2.0, "tv": 3.0}
-FORMATS = {"image": 0.0, "text": 1.0, "native": 2.0, "html": 3.0, "video": 4.0, "audio": 5.0}
+FORMATS = {"banner": 0.0, "native": 1.0, "video": 2.0, "audio": 3.0}
 _COPIED = ("text_score", "position", "hour", "weekday", "device", "has_profile", "format")
 _AT = {name: index for index, name in enumerate(NAMES)}
 

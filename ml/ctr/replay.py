@@ -7,12 +7,12 @@ label, and everything at or after its moment, cannot reach it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from itertools import chain
 
 import numpy as np
 
 from ml.ctr.counters import Raw, Statistics
-from ml.schema import Column, Floats, ImpressionLog
+from ml.schema import Floats, ImpressionLog
 
 
 def replay(
@@ -23,7 +23,7 @@ def replay(
     `statistics` continues from an earlier state, and holds the state after the last event when this returns.
     """
     known = statistics if statistics is not None else Statistics()
-    rows: list[Raw | None] = [None] * len(log)
+    seen: list[Raw] = []
     keys = _keys(log)
     by_time = np.argsort(log.time, kind="stable").tolist()
     times = log.time.tolist()
@@ -37,14 +37,17 @@ def replay(
             known.observe_click(*keys[clicks[arrived][1]])
             arrived += 1
         while end < len(by_time) and times[by_time[end]] == now:
-            rows[by_time[end]] = known.raw(*keys[by_time[end]])
+            seen.append(known.raw(*keys[by_time[end]]))
             end += 1
         for row in by_time[start:end]:
             known.observe_impression(*keys[row])
         start = end
     for _, row in clicks[arrived:]:
         known.observe_click(*keys[row])
-    return _columns(rows, log.context, text_score)
+    columns = _columns(seen, by_time)
+    columns.update({name: np.asarray(column, dtype=np.float64) for name, column in log.context.items()})
+    columns["text_score"] = np.full(len(log), np.nan) if text_score is None else text_score
+    return columns
 
 
 def _keys(log: ImpressionLog) -> list[tuple[object, object, object, object | None]]:
@@ -66,11 +69,10 @@ def _clicks_in_order(log: ImpressionLog) -> list[tuple[float, int]]:
     return list(zip(arrival[order].tolist(), rows[order].tolist(), strict=True))
 
 
-def _columns(
-    rows: list[Raw | None], context: Mapping[str, Floats], text_score: Floats | None
-) -> dict[str, Floats]:
-    table: Column = np.array(rows, dtype=np.float64).reshape(len(rows), len(Raw._fields))
-    columns = {name: table[:, index] for index, name in enumerate(Raw._fields)}
-    columns.update({name: np.asarray(column, dtype=np.float64) for name, column in context.items()})
-    columns["text_score"] = np.full(len(rows), np.nan) if text_score is None else text_score
-    return columns
+def _columns(seen: list[Raw], rows: list[int]) -> dict[str, Floats]:
+    """The i-th element of `seen` belongs to rows[i]."""
+    width = len(Raw._fields)
+    numbers = np.fromiter(chain.from_iterable(seen), dtype=np.float64, count=len(seen) * width)
+    table = np.empty((len(seen), width))
+    table[rows] = numbers.reshape(len(seen), width)
+    return {name: table[:, index] for index, name in enumerate(Raw._fields)}
