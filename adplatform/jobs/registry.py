@@ -47,7 +47,11 @@ class RegisteredJob:
 JOBS: dict[str, RegisteredJob] = {}
 
 
-class UnknownJob(LookupError):
+class JobError(Exception):
+    """Root of what this package raises."""
+
+
+class UnknownJobError(JobError):
     """No job has this name."""
 
 
@@ -78,7 +82,7 @@ def discover() -> Mapping[str, RegisteredJob]:
 def find(name: str) -> RegisteredJob:
     known = discover()
     if name not in known:
-        raise UnknownJob(f"There is no job called {name!r}; `manage.py jobs list` names them all.")
+        raise UnknownJobError(f"There is no job called {name!r}; `manage.py jobs list` names them all.")
     return known[name]
 
 

@@ -18,7 +18,7 @@ from adplatform.core import clock
 from adplatform.jobs import schedules
 from adplatform.jobs.locks import job_lock
 from adplatform.jobs.models import JobRun
-from adplatform.jobs.registry import Outcome, RegisteredJob, find
+from adplatform.jobs.registry import JobError, Outcome, RegisteredJob, find
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Status = JobRun.Status
 Trigger = JobRun.Trigger
 
 
-class BrokerUnavailable(RuntimeError):
+class BrokerUnavailableError(JobError):
     """The queue of jobs cannot be reached; nothing was sent."""
 
 
@@ -68,7 +68,7 @@ def run_task(name: str, *, slot: str | None, trigger: str, requested_by: str = "
 def enqueue(
     name: str, user: object = "", *, slot: datetime | None = None, trigger: str = Trigger.CONSOLE
 ) -> datetime:
-    """Ask a worker to run the job ("run now"); returns its slot, or raises BrokerUnavailable within seconds."""
+    """Ask a worker to run the job ("run now"); returns its slot, or raises BrokerUnavailableError within seconds."""
     registered = find(name)
     moment = slot or clock.now()
     message = {"slot": moment.isoformat(), "trigger": str(trigger), "requested_by": str(user)}
@@ -76,7 +76,7 @@ def enqueue(
         registered.task.apply_async(kwargs=message, queue=registered.queue, retry=False)
     except Exception as error:
         if type(error).__module__.split(".")[0] in {"kombu", "redis", "amqp"} or isinstance(error, OSError):
-            raise BrokerUnavailable(
+            raise BrokerUnavailableError(
                 f"{registered.title} was not started: the job queue cannot be reached ({error})."
             ) from error
         raise
@@ -106,7 +106,7 @@ def _claim(name: str, slot: datetime, fields: dict[str, Any]) -> tuple[JobRun, b
     again = JobRun.objects.filter(pk=row.pk, status__in=[Status.FAILED, Status.SKIPPED])
     if fields["trigger"] == Trigger.SCHEDULE:
         again = again.filter(attempt__lt=MOST_ATTEMPTS)
-    cleared = {
+    cleared: dict[str, Any] = {
         "finished_at": None,
         "summary": "",
         "error": "",

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from adplatform.core import clock
 from adplatform.jobs import queries, services
 from adplatform.jobs.models import JobRun
-from adplatform.jobs.registry import UnknownJob
+from adplatform.jobs.registry import UnknownJobError
 
 
 class Command(BaseCommand):
@@ -52,8 +52,8 @@ class Command(BaseCommand):
             row = services.run(
                 options["name"], slot=at, at=at, trigger=JobRun.Trigger.COMMAND, dry_run=options["dry_run"]
             )
-        except UnknownJob as error:
-            raise CommandError(str(error.args[0]), returncode=2) from None
+        except UnknownJobError as error:
+            raise CommandError(str(error), returncode=2) from None
         if options["json"]:
             self.stdout.write(json.dumps(queries.as_dict(row)))
         elif row.status == JobRun.Status.SUCCEEDED:
