@@ -1,0 +1,270 @@
+"""Figures as plotly JSON without a template: the browser gives them the page's colours, in light and dark.
+
+`meta` names what a trace shows, by which js/app.js chooses its colour. Amounts are drawn in units of the currency,
+each the exact micros divided once, so that the numbers of a chart are those of the table beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import plotly.graph_objects as go
+from django.utils.translation import gettext as _
+
+from adplatform.core.money import MICROS, format_micros
+from adplatform.insights.metrics import Totals
+from adplatform.insights.queries import Fill
+
+Figure = dict[str, Any]
+HOURS = range(24)
+
+
+def roi_figure(days: Mapping[date, Totals], previous: Mapping[date, Totals], *, currency: str) -> Figure:
+    """Spend as bars, revenue and the previous period's as lines, ROAS on the right axis. Gaps where nothing was spent."""
+    x = [day.isoformat() for day in days]
+    money = f"{symbol(currency)}%{{y:,.2f}}"
+    revenue = [units(total.revenue_micros) for total in days.values()]
+    before = [units(total.revenue_micros) for total in previous.values()]
+    roas = [total.roas for total in days.values()]
+    figure = go.Figure()
+    figure.add_bar(
+        x=x,
+        y=[units(t.spend_micros) for t in days.values()],
+        name=_("Spend"),
+        meta="spend",
+        hovertemplate=money,
+        marker_line_width=0,
+    )
+    figure.add_scatter(
+        x=x,
+        y=before,
+        name=_("Revenue, previous period"),
+        meta="prev",
+        mode="lines",
+        line=_line(1.5, dash="4px 4px"),
+        hovertemplate=money,
+    )
+    figure.add_scatter(
+        x=x,
+        y=revenue,
+        name=_("Revenue"),
+        meta="revenue",
+        mode="lines",
+        line=_line(2.5),
+        fill="tozeroy",
+        hovertemplate=money,
+    )
+    figure.add_scatter(
+        x=x,
+        y=roas,
+        name=_("ROAS"),
+        meta="roas",
+        mode="lines",
+        yaxis="y2",
+        line=_line(2),
+        hovertemplate="%{y:.2f}×",
+    )
+    layout = _by_day(list(days), currency) | {
+        "yaxis2": _right_axis(ticksuffix="×", tickformat=".1f", highest=max(filter(None, roas), default=1.0))
+    }
+    return _finished(figure, layout)
+
+
+def earned_figure(days: Mapping[date, Totals], fills: Mapping[date, Fill], *, currency: str) -> Figure:
+    """What a publisher earned by day, with the fill rate on the right axis."""
+    x = [day.isoformat() for day in days]
+    rates = [fills[day].rate for day in days]
+    figure = go.Figure()
+    figure.add_bar(
+        x=x,
+        y=[units(t.earned_micros) for t in days.values()],
+        name=_("Earned"),
+        meta="revenue",
+        hovertemplate=f"{symbol(currency)}%{{y:,.2f}}",
+        marker_line_width=0,
+    )
+    figure.add_scatter(
+        x=x,
+        y=rates,
+        name=_("Fill rate"),
+        meta="roas",
+        mode="lines",
+        yaxis="y2",
+        line=_line(2),
+        hovertemplate="%{y:.1%}",
+    )
+    layout = _by_day(list(days), currency) | {"yaxis2": _right_axis(tickformat=".0%", highest=1.0)}
+    return _finished(figure, layout)
+
+
+def platform_figure(days: Mapping[date, Totals], *, currency: str) -> Figure:
+    """What advertisers were charged by day, and the part of it that the platform keeps."""
+    x = [day.isoformat() for day in days]
+    money = f"{symbol(currency)}%{{y:,.2f}}"
+    figure = go.Figure()
+    figure.add_bar(
+        x=x,
+        y=[units(t.spend_micros) for t in days.values()],
+        name=_("Charged"),
+        meta="spend",
+        hovertemplate=money,
+        marker_line_width=0,
+    )
+    figure.add_scatter(
+        x=x,
+        y=[units(t.platform_micros) for t in days.values()],
+        name=_("Platform revenue"),
+        meta="revenue",
+        mode="lines",
+        line=_line(2.5),
+        hovertemplate=money,
+    )
+    return _finished(figure, _by_day(list(days), currency))
+
+
+def spend_pace_figure(
+    hours: Mapping[datetime, Totals], *, amount_micros: int, currency: str, zone: str
+) -> Figure:
+    """What was spent by the end of each hour beside an even pace over the same hours."""
+    local = [hour.astimezone(ZoneInfo(zone)) for hour in hours]
+    x = [moment.strftime("%Y-%m-%d %H:%M") for moment in local]
+    money = f"{symbol(currency)}%{{y:,.2f}}"
+    spent = [units(micros) for micros in accumulate(total.spend_micros for total in hours.values())]
+    even = [units(amount_micros * (index + 1)) / len(x) for index in range(len(x))]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=x,
+        y=even,
+        name=_("Even pace"),
+        meta="prev",
+        mode="lines",
+        line=_line(1.5, dash="4px 4px"),
+        hovertemplate=money,
+    )
+    figure.add_scatter(
+        x=x,
+        y=spent,
+        name=_("Spent"),
+        meta="revenue",
+        mode="lines",
+        line=_line(2.5),
+        fill="tozeroy",
+        hovertemplate=money,
+    )
+    xaxis = {
+        "type": "date",
+        "nticks": 8,
+        "tickangle": 0,
+        "showgrid": False,
+        "fixedrange": True,
+        "hoverformat": "%-d %b %H:%M",
+    }
+    return _finished(figure, {"xaxis": xaxis, "yaxis": _money_axis(currency), "hovermode": "x unified"})
+
+
+def hour_heatmap(hours: Mapping[datetime, Totals], *, zone: str, measure: str = "clicks") -> Figure:
+    """A sum of Totals by weekday (Monday first) and hour of the local day."""
+    cells = [[0] * 24 for _day in range(7)]
+    for hour, total in hours.items():
+        local = hour.astimezone(ZoneInfo(zone))
+        cells[local.weekday()][local.hour] += getattr(total, measure)
+    names = [_("Mon"), _("Tue"), _("Wed"), _("Thu"), _("Fri"), _("Sat"), _("Sun")]
+    figure = go.Figure(
+        go.Heatmap(
+            z=cells,
+            x=[f"{hour:02d}" for hour in HOURS],
+            y=names,
+            meta="heat",
+            xgap=2,
+            ygap=2,
+            showscale=False,
+            hovertemplate="%{y} %{x}:00: %{z:,}<extra></extra>",
+        )
+    )
+    axis = {"fixedrange": True, "automargin": True, "ticks": "", "showgrid": False}
+    layout = {
+        "xaxis": axis | {"type": "category", "tickangle": 0, "nticks": 12},
+        "yaxis": axis | {"autorange": "reversed"},
+    }
+    return _finished(figure, layout | {"margin": {"l": 8, "r": 8, "t": 8, "b": 28}})
+
+
+def units(micros: int) -> float:
+    """Micros as units of the currency, for drawing only."""
+    return micros / MICROS
+
+
+def symbol(currency: str) -> str:
+    return format_micros(0, currency, digits=0).removesuffix("0")
+
+
+def _line(width: float, dash: str = "solid") -> dict[str, Any]:
+    return {"width": width, "dash": dash}
+
+
+def _money_axis(currency: str) -> dict[str, Any]:
+    return {
+        "tickprefix": symbol(currency),
+        "tickformat": "~s",
+        "rangemode": "tozero",
+        "nticks": 6,
+        "fixedrange": True,
+        "automargin": True,
+        "zeroline": False,
+    }
+
+
+def _right_axis(*, highest: float, **options: Any) -> dict[str, Any]:
+    return {
+        "overlaying": "y",
+        "side": "right",
+        "showgrid": False,
+        "fixedrange": True,
+        "automargin": True,
+        "zeroline": False,
+        "nticks": 6,
+        "range": [0, highest * 1.15],
+        **options,
+    }
+
+
+def _by_day(days: Sequence[date], currency: str) -> dict[str, Any]:
+    """Layout of a chart whose x axis is days; half a day of room on both sides shows the outer bars whole."""
+    edges = [f"{days[0] - timedelta(days=1)} 12:00", f"{days[-1]} 12:00"]
+    xaxis = {
+        "type": "date",
+        "tickformat": "%-d %b",
+        "nticks": 8,
+        "tickangle": 0,
+        "range": edges,
+        "showgrid": False,
+        "fixedrange": True,
+        "showspikes": True,
+        "spikemode": "across",
+        "spikethickness": 1,
+        "spikedash": "solid",
+        "spikesnap": "data",
+        "hoverformat": "%a %-d %b",
+    }
+    return {
+        "xaxis": xaxis,
+        "yaxis": _money_axis(currency),
+        "barmode": "overlay",
+        "bargap": 0.42,
+        "hovermode": "x unified",
+    }
+
+
+def _finished(figure: go.Figure, layout: Mapping[str, Any]) -> Figure:
+    common = {
+        "template": None,
+        "showlegend": False,
+        "margin": {"l": 8, "r": 8, "t": 12, "b": 28, "autoexpand": True},
+    }
+    figure.update_layout(**(common | dict(layout)))
+    drawn: Figure = figure.to_plotly_json()
+    return drawn
