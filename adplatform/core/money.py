@@ -11,36 +11,12 @@ from decimal import ROUND_HALF_UP, Decimal
 
 MICROS = 1_000_000
 BASIS_POINTS = 10_000
-FINEST_DIGITS = 6  # of `digits`: a micro
-
 _WRITTEN = re.compile(r"[+-]?\d{1,12}(\.\d+)?", re.ASCII)
 
 # ISO 4217 minor units other than 2.
-_DIGITS = {
-    **dict.fromkeys(
-        [
-            "BIF",
-            "CLP",
-            "DJF",
-            "GNF",
-            "ISK",
-            "JPY",
-            "KMF",
-            "KRW",
-            "PYG",
-            "RWF",
-            "UGX",
-            "UYI",
-            "VND",
-            "VUV",
-            "XAF",
-            "XOF",
-            "XPF",
-        ],
-        0,
-    ),
-    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
-}
+_WHOLE = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV")
+_THOUSANDTHS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+_DIGITS = {**dict.fromkeys((*_WHOLE, "XAF", "XOF", "XPF"), 0), **dict.fromkeys(_THOUSANDTHS, 3)}
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "VND": "₫", "UAH": "₴"}
 
 

@@ -1,0 +1,389 @@
+"""Who may answer a request: the rules one candidate at a time, in words, and the same rules as bitmaps.
+
+`rejection` is the definition, read from top to bottom. `EligibilityIndex` answers the same for a fixed
+list of candidates at once: bit i of a Python integer stands for candidate i, so a rule over 10,000
+candidates is one AND. A property test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from . import targeting
+from .types import (
+    ALL_HOURS,
+    AdRequest,
+    BoolArray,
+    Candidate,
+    IntArray,
+    NoAd,
+    Refused,
+    Rule,
+    Seen,
+    Slot,
+    Taken,
+)
+
+Refuses = Callable[[AdRequest, Slot, Candidate, Seen, Taken], bool]
+Verdict = tuple[NoAd, int]
+
+_START = datetime.min.replace(tzinfo=UTC)
+_END = datetime.max.replace(tzinfo=UTC)
+
+# ------------------------------------------------------------------------------- one candidate at a time
+
+
+def fitting(format: str, width: int, height: int) -> tuple[object, ...]:
+    """What must be equal for a creative to fit a slot: native ads adapt, banners have a size."""
+    return (format,) if format == "native" else (format, width, height)
+
+
+def wrong_format(_: AdRequest, slot: Slot, candidate: Candidate, __: Seen, ___: Taken) -> bool:
+    return fitting(slot.format, slot.width, slot.height) != fitting(
+        candidate.format, candidate.width, candidate.height
+    )
+
+
+def other_currency(_: AdRequest, slot: Slot, candidate: Candidate, __: Seen, ___: Taken) -> bool:
+    return slot.currency != candidate.currency
+
+
+def not_approved(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, ____: Taken) -> bool:
+    return not candidate.is_approved
+
+
+def paused(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, ____: Taken) -> bool:
+    return not candidate.is_running
+
+
+def outside_flight(request: AdRequest, _: Slot, candidate: Candidate, __: Seen, ___: Taken) -> bool:
+    return not (candidate.start_at or _START) <= request.at < (candidate.end_at or _END)
+
+
+def blocked(_: AdRequest, slot: Slot, candidate: Candidate, __: Seen, ___: Taken) -> bool:
+    return (
+        candidate.advertiser_id in slot.blocked_advertisers
+        or candidate.category in slot.blocked_categories
+        or candidate.landing_domain in slot.blocked_domains
+    )
+
+
+def mistargeted(reason: NoAd) -> Refuses:
+    """The part of targeting that gives one reason."""
+
+    def refuses(request: AdRequest, slot: Slot, candidate: Candidate, _: Seen, __: Taken) -> bool:
+        return reason in targeting.broken(candidate.targeting, request, slot, time_zone=candidate.time_zone)
+
+    return refuses
+
+
+def capped(_: AdRequest, __: Slot, candidate: Candidate, seen: Seen, taken: Taken) -> bool:
+    """Seen before and standing in this answer both count."""
+    for cap in candidate.caps:
+        id = candidate.id_in(cap.scope)
+        if seen.count(cap.scope, id, cap.window_seconds) + taken.count(cap.scope, id) >= cap.limit:
+            return True
+    return False
+
+
+def already_shown(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, taken: Taken) -> bool:
+    return taken.count("creative", candidate.creative_id) > 0
+
+
+def advertiser_limit(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, taken: Taken) -> bool:
+    return taken.count("advertiser", candidate.advertiser_id) >= taken.per_advertiser
+
+
+def competing(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, taken: Taken) -> bool:
+    return bool(candidate.category) and any(
+        other.category == candidate.category and other.advertiser_id != candidate.advertiser_id
+        for other in taken.candidates
+    )
+
+
+def budget_spent(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, ____: Taken) -> bool:
+    return candidate.remaining_micros <= 0
+
+
+_TARGETING_REASONS = dict.fromkeys(
+    reason for dimension in targeting.DIMENSIONS for reason in (dimension.excluded, dimension.missing)
+)
+
+RULES: tuple[tuple[NoAd, Refuses], ...] = (
+    (NoAd.WRONG_FORMAT, wrong_format),
+    (NoAd.CURRENCY, other_currency),
+    (NoAd.NOT_APPROVED, not_approved),
+    (NoAd.PAUSED, paused),
+    (NoAd.OUTSIDE_FLIGHT, outside_flight),
+    (NoAd.BLOCKED_BY_PUBLISHER, blocked),
+    *((reason, mistargeted(reason)) for reason in _TARGETING_REASONS),
+    (NoAd.OUTSIDE_DAYPART, mistargeted(NoAd.OUTSIDE_DAYPART)),
+    (NoAd.FREQUENCY_CAP, capped),
+    (NoAd.CREATIVE_ALREADY_SHOWN, already_shown),
+    (NoAd.ADVERTISER_LIMIT, advertiser_limit),
+    (NoAd.COMPETING_ADVERTISER, competing),
+    (NoAd.BUDGET_SPENT, budget_spent),
+)
+
+
+def rejection(
+    request: AdRequest,
+    slot: Slot,
+    candidate: Candidate,
+    seen: Seen,
+    taken: Taken,
+    *,
+    rules: Sequence[tuple[NoAd, Refuses]] = RULES,
+) -> NoAd | None:
+    """The first rule that refuses the candidate, or None where it may bid."""
+    for reason, refuses in rules:
+        if refuses(request, slot, candidate, seen, taken):
+            return reason
+    return None
+
+
+# ------------------------------------------------------------------------------------- all at once
+
+
+def bits_of(flags: BoolArray) -> int:
+    """A bitmap from one flag per candidate."""
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
+
+
+def rows_of(bits: int, size: int) -> IntArray:
+    """The candidates whose bit is set, ascending."""
+    raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
+    return np.flatnonzero(np.unpackbits(raw, count=size, bitorder="little"))
+
+
+class Postings:
+    """For each value, the candidates that hold it: a bitmap where it is common, rows where it is rare."""
+
+    __slots__ = ("_entries", "_size")
+
+    def __init__(self, rows: Mapping[Any, Sequence[int]], size: int) -> None:
+        self._size = size
+        self._entries: dict[Hashable, int | tuple[int, ...]] = {}
+        for value, where in rows.items():
+            # A row number costs about 8 bytes, a bitmap size/8.
+            self._entries[value] = tuple(where) if 64 * len(where) < size else self._pack(where)
+
+    def bits(self, values: Iterable[Hashable]) -> int:
+        """Candidates that hold any of the values."""
+        found = 0
+        for value in values:
+            entry = self._entries.get(value, 0)
+            found |= entry if isinstance(entry, int) else self._pack(entry)
+        return found
+
+    def _pack(self, rows: Sequence[int]) -> int:
+        if len(rows) < 8:
+            packed = 0
+            for row in rows:
+                packed |= 1 << row
+            return packed
+        flags = np.zeros(self._size, np.bool_)
+        flags[list(rows)] = True
+        return bits_of(flags)
+
+    @classmethod
+    def of(cls, values_by_row: Iterable[Iterable[Hashable]], size: int) -> Postings:
+        rows: dict[Hashable, list[int]] = defaultdict(list)
+        for row, values in enumerate(values_by_row):
+            for value in values:
+                rows[value].append(row)
+        return cls(rows, size)
+
+
+class EligibilityIndex:
+    """RULES over a fixed list of candidates. Building it costs some microseconds per candidate, asking it
+    some hundred in all. `seen` and `taken` are looked up from their side: only what a visitor has seen or
+    an answer holds is touched."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        size = self._size = len(candidates)
+        self._everybody = (1 << size) - 1
+        self._format = Postings.of(
+            ((fitting(candidate.format, candidate.width, candidate.height),) for candidate in candidates),
+            size,
+        )
+        self._currency = Postings.of(((candidate.currency,) for candidate in candidates), size)
+        self._unapproved = self._flags(not candidate.is_approved for candidate in candidates)
+        self._paused = self._flags(not candidate.is_running for candidate in candidates)
+        self._flight = _Flights(candidates)
+        self._creative = Postings.of(((candidate.creative_id,) for candidate in candidates), size)
+        self._advertiser = Postings.of(((candidate.advertiser_id,) for candidate in candidates), size)
+        self._category = Postings.of(((candidate.category,) for candidate in candidates), size)
+        self._domain = Postings.of(((candidate.landing_domain,) for candidate in candidates), size)
+        rules = [
+            [getattr(candidate.targeting, dimension.name) for candidate in candidates]
+            for dimension in targeting.DIMENSIONS
+        ]
+        self._dimensions = [_DimensionIndex(column) for column in rules]
+        self._daypart = _Dayparts(candidates)
+        self._caps = _Caps(candidates)
+
+    def eligible(self, request: AdRequest, slot: Slot, seen: Seen, taken: Taken) -> tuple[int, list[Refused]]:
+        """Bitmap of the candidates that no rule refuses (but for the budget, which is live), and who was
+        refused by which rule first."""
+        return self.sieve(self._everybody, (*self.static(request, slot), *self.personal(seen, taken)))
+
+    @staticmethod
+    def sieve(alive: int, verdicts: Iterable[Verdict]) -> tuple[int, list[Refused]]:
+        """Apply rules in order: each refuses only who is still there."""
+        refused: dict[NoAd, int] = {}
+        for reason, bits in verdicts:
+            if hit := alive & bits:
+                refused[reason] = refused.get(reason, 0) | hit
+                alive &= ~bits
+        return alive, [Refused(reason, bits.bit_count(), bits) for reason, bits in refused.items()]
+
+    def static(self, request: AdRequest, slot: Slot) -> list[Verdict]:
+        """What the request and slot alone refuse, in the order of RULES."""
+        everybody = self._everybody
+        fits = self._format.bits((fitting(slot.format, slot.width, slot.height),))
+        verdicts = [
+            (NoAd.WRONG_FORMAT, everybody & ~fits),
+            (NoAd.CURRENCY, everybody & ~self._currency.bits((slot.currency,))),
+            (NoAd.NOT_APPROVED, self._unapproved),
+            (NoAd.PAUSED, self._paused),
+            (NoAd.OUTSIDE_FLIGHT, self._flight.outside(request.at)),
+            (NoAd.BLOCKED_BY_PUBLISHER, self._blocked(slot)),
+        ]
+        for dimension, index, values in zip(
+            targeting.DIMENSIONS, self._dimensions, targeting.observed(request, slot), strict=True
+        ):
+            verdicts.append((dimension.excluded, index.exclude.bits(values)))
+            verdicts.append((dimension.missing, everybody & ~(index.open | index.include.bits(values))))
+        verdicts.append((NoAd.OUTSIDE_DAYPART, self._daypart.outside(request.at)))
+        return verdicts
+
+    def personal(self, seen: Seen, taken: Taken) -> list[Verdict]:
+        """What the visitor's past and the answer so far refuse, in the order of RULES."""
+        verdicts = [(NoAd.FREQUENCY_CAP, self._caps.reached(seen, taken))]
+        if not taken.candidates:
+            return verdicts
+        advertisers = {candidate.advertiser_id for candidate in taken.candidates}
+        full = [id for id in advertisers if taken.count("advertiser", id) >= taken.per_advertiser]
+        rivals = 0
+        for candidate in taken.candidates:
+            if candidate.category:
+                own = self._advertiser.bits((candidate.advertiser_id,))
+                rivals |= self._category.bits((candidate.category,)) & ~own
+        shown = self._creative.bits(candidate.creative_id for candidate in taken.candidates)
+        verdicts.append((NoAd.CREATIVE_ALREADY_SHOWN, shown))
+        verdicts.append((NoAd.ADVERTISER_LIMIT, self._advertiser.bits(full)))
+        verdicts.append((NoAd.COMPETING_ADVERTISER, rivals))
+        return verdicts
+
+    @property
+    def cap_keys(self) -> frozenset[tuple[str, int, int]]:
+        """Every (scope, id, window_seconds) whose count some candidate asks for."""
+        return self._caps.keys
+
+    def _blocked(self, slot: Slot) -> int:
+        return (
+            self._advertiser.bits(slot.blocked_advertisers)
+            | self._category.bits(slot.blocked_categories)
+            | self._domain.bits(slot.blocked_domains)
+        )
+
+    def _flags(self, flags: Iterable[bool]) -> int:
+        return bits_of(np.fromiter(flags, np.bool_, self._size))
+
+
+class _DimensionIndex:
+    """One dimension of targeting: who includes a value, who excludes it, who includes nothing."""
+
+    __slots__ = ("exclude", "include", "open")
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        size = len(rules)
+        self.include = Postings.of((rule.include for rule in rules), size)
+        self.exclude = Postings.of((rule.exclude for rule in rules), size)
+        self.open = bits_of(np.fromiter((not rule.include for rule in rules), np.bool_, size))
+
+
+class _Flights:
+    """Who is outside its flight. Between two borders the answer stays, so the last one is kept."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        starts = [(candidate.start_at or _START).timestamp() for candidate in candidates]
+        ends = [(candidate.end_at or _END).timestamp() for candidate in candidates]
+        self._starts, self._ends = np.array(starts, np.float64), np.array(ends, np.float64)
+        self._borders = sorted({*starts, *ends})
+        self._last = (-1, 0)
+
+    def outside(self, at: datetime) -> int:
+        now = at.timestamp()
+        stretch = bisect_right(self._borders, now)
+        last = self._last
+        if last[0] != stretch:
+            last = self._last = (stretch, bits_of((now < self._starts) | (now >= self._ends)))
+        return last[1]
+
+
+class _Dayparts:
+    """Who is outside its hours. Zones differ from UTC by whole quarter hours and change on them, so the
+    answer stays for a quarter of an hour, and the last one is kept."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        rows: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for row, candidate in enumerate(candidates):
+            if candidate.targeting.daypart != ALL_HOURS:
+                rows[candidate.time_zone, candidate.targeting.daypart].append(row)
+        self._schedules = list(rows)
+        self._postings = Postings(rows, len(candidates))
+        self._last = (-1, 0)
+
+    def outside(self, at: datetime) -> int:
+        quarter = int(at.timestamp() // 900)
+        last = self._last
+        if last[0] != quarter:
+            closed = [
+                (name, hours)
+                for name, hours in self._schedules
+                if not hours >> targeting.hour_of_week(at, name) & 1
+            ]
+            last = self._last = (quarter, self._postings.bits(closed))
+        return last[1]
+
+
+class _Caps:
+    """Who has reached a frequency cap, by whose impressions are counted."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        rows: dict[tuple[str, int, int, int], list[int]] = defaultdict(list)
+        for row, candidate in enumerate(candidates):
+            for cap in candidate.caps:
+                key = (str(cap.scope), candidate.id_in(cap.scope), cap.window_seconds, cap.limit)
+                rows[key].append(row)
+        self._limits: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+        for scope, id, window_seconds, limit in rows:
+            self._limits[scope, id].append((window_seconds, limit))
+        self._postings = Postings(rows, len(candidates))
+        self.keys = frozenset(key[:3] for key in rows)
+        self._never = [key for key in rows if key[3] <= 0]
+
+    def reached(self, seen: Seen, taken: Taken) -> int:
+        touched = {(scope, id) for scope, id, _ in seen.counts}
+        for candidate in taken.candidates:
+            touched.update((scope, candidate.id_in(scope)) for scope in _SCOPES)
+        full = list(self._never)
+        for scope, id in touched & self._limits.keys():
+            here = taken.count(scope, id)
+            full += [
+                (scope, id, window_seconds, limit)
+                for window_seconds, limit in self._limits[scope, id]
+                if seen.count(scope, id, window_seconds) + here >= limit
+            ]
+        return self._postings.bits(full)
+
+
+_SCOPES = ("creative", "line_item", "campaign", "advertiser")

@@ -1,0 +1,285 @@
+"""One ad decision from beginning to end, and nothing else: no clock, no cache, no database.
+
+For each placement in order: eligible → retrieved → scored → bid × pace → explored → auctioned → recorded.
+The seed drawn from `rng` is in the decision; given back as `seed` with the same data it replays bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from . import chance
+from .auction import AUCTIONS, click_charge_micros, impression_charge_micros
+from .bidding import Bids, bids_for
+from .candidates import CandidateSet
+from .eligibility import rows_of
+from .explanation import explained
+from .exploration import Choice, choose, tie_order
+from .types import (
+    AdRequest,
+    BoolArray,
+    Candidate,
+    Candidates,
+    Decision,
+    FloatArray,
+    IntArray,
+    NoAd,
+    Outcome,
+    Pick,
+    Placement,
+    Refused,
+    Scorer,
+    Scores,
+    Seen,
+    Slot,
+    TableRow,
+    Taken,
+)
+
+_LATENESS = {reason: place for place, reason in enumerate(NoAd)}
+
+
+def decide(
+    *,
+    request: AdRequest,
+    candidates: CandidateSet | Sequence[Candidate],
+    seen: Seen,
+    scorer: Scorer,
+    rng: Random,
+    auction: str = "second_price",
+    epsilon: float = 0.02,
+    ranked: int = 50,
+    per_advertiser: int = 2,
+    remaining_micros: IntArray | None = None,
+    pace: FloatArray | None = None,
+    seed: int | None = None,
+) -> Decision:
+    """Which ads stand in the placements of a request, what they owe, and why the others do not.
+
+    `ranked`: how many of the eligible are scored. `per_advertiser`: most ads of one advertiser in the
+    answer. `remaining_micros`, `pace`: live values in the order of the candidate set instead of its own.
+    `seed`: of a logged decision, to replay it.
+    """
+    fixed = candidates if isinstance(candidates, CandidateSet) else CandidateSet(candidates)
+    seed = rng.getrandbits(63) if seed is None else seed
+    run = _Run(
+        request=request,
+        fixed=fixed,
+        seen=seen,
+        scorer=scorer,
+        auction=auction,
+        epsilon=epsilon,
+        ranked=ranked,
+        remaining_micros=fixed.remaining_micros if remaining_micros is None else remaining_micros,
+        pace=fixed.pace if pace is None else pace,
+        taken=Taken(per_advertiser=per_advertiser),
+        owed_micros=Counter(),
+        table=[],
+    )
+    outcomes = tuple(
+        run.fill(placement, chance.mix(seed, number)) for number, placement in enumerate(request.placements)
+    )
+    reasons: Counter[NoAd] = Counter()
+    for outcome in outcomes:
+        for refused in outcome.refused:
+            reasons[refused.reason] += refused.count
+    return Decision(
+        request_id=request.request_id,
+        at=request.at,
+        outcomes=outcomes,
+        reasons=reasons,
+        versions=dict(scorer.versions),
+        seed=seed,
+        auction=auction,
+        epsilon=epsilon,
+        table=tuple(run.table),
+    )
+
+
+@dataclass(slots=True)
+class _Ranked:
+    """The scored candidates of one placement, in tie order, and who of them is still in the running."""
+
+    rows: IntArray
+    scores: Scores
+    bids: Bids
+    alive: BoolArray
+    refused: list[Refused]
+    sampled: FloatArray
+    propensity: FloatArray
+
+    def refuse(self, reason: NoAd, hit: BoolArray) -> None:
+        out = self.alive & hit
+        if out.any():
+            self.alive &= ~hit
+            self.refused.append(_refused(reason, self.rows[out]))
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the placements of one request share. `owed_micros`: most that this answer may cost, by campaign."""
+
+    request: AdRequest
+    fixed: CandidateSet
+    seen: Seen
+    scorer: Scorer
+    auction: str
+    epsilon: float
+    ranked: int
+    remaining_micros: IntArray
+    pace: FloatArray
+    taken: Taken
+    owed_micros: Counter[int]
+    table: list[TableRow]
+
+    def fill(self, placement: Placement, seed: int) -> Outcome:
+        """Up to `placement.count` ads, each chosen by an auction of its own among who is left."""
+        if placement.slot is None:
+            return Outcome(placement=placement, picks=(), no_ad=NoAd.UNKNOWN_SLOT, refused=())
+        field = self.rank(placement.slot, seed)
+        picks: list[Pick] = []
+        while len(picks) < placement.count and field.alive.any():
+            if picks:
+                self.keep_apart(field)
+            self.keep_solvent(field)
+            if field.alive.any():
+                places = placement.count - len(picks)
+                picks.append(self.pick(placement.slot, field, chance.mix(seed, len(picks)), places))
+        field.refuse(NoAd.OUTBID, np.ones_like(field.alive))
+        outcome = Outcome(
+            placement=placement,
+            picks=tuple(picks),
+            no_ad=None if picks else _latest(field.refused),
+            refused=tuple(field.refused),
+        )
+        if self.request.explain:
+            self.table += explained(
+                outcome,
+                self.fixed,
+                rows=field.rows,
+                scores=field.scores,
+                bids=field.bids,
+                sampled=field.sampled,
+                propensity=field.propensity,
+            )
+        return outcome
+
+    def rank(self, slot: Slot, seed: int) -> _Ranked:
+        """Eligible, retrieved, scored, with a bid of at least the floor."""
+        rows, refused = self.eligible(slot)
+        rows = rows[tie_order(self.fixed.creative_id[rows], seed)]
+        scores = self.scorer.score(self.request, slot, Candidates(self.fixed, rows))
+        bids = bids_for(self.fixed, rows, scores, self.pace)
+        alive = np.ones(len(rows), np.bool_)
+        nothing = np.zeros(len(rows))
+        field = _Ranked(rows, scores, bids, alive, refused, nothing.copy(), nothing)
+        usable = (scores.pctr > 0) & (scores.pctr < 1) & np.isfinite(scores.sd) & np.isfinite(bids.ecpm)
+        field.refuse(NoAd.NO_SCORE, ~usable)
+        least = max(slot.floor_micros, 1)
+        field.refuse(NoAd.BELOW_FLOOR, ~(bids.unpaced >= least))
+        field.refuse(NoAd.PACED_OUT, ~(bids.ecpm >= least))
+        field.refuse(NoAd.BELOW_FLOOR, bids.most < 1)
+        return field
+
+    def eligible(self, slot: Slot) -> tuple[IntArray, list[Refused]]:
+        """Rows that no rule refuses, at most `ranked` of them, and who was refused why."""
+        bits, refused = self.fixed.eligibility.eligible(self.request, slot, self.seen, self.taken)
+        rows = rows_of(bits, len(self.fixed))
+        funded = self.remaining_micros[rows] > 0
+        if not funded.all():
+            refused.append(_refused(NoAd.BUDGET_SPENT, rows[~funded]))
+            rows = rows[funded]
+        if len(rows) > self.ranked:
+            best = self.scorer.retrieve(self.request, slot, Candidates(self.fixed, rows), self.ranked)
+            left = np.ones(len(rows), np.bool_)
+            left[best] = False
+            refused.append(_refused(NoAd.NOT_RETRIEVED, rows[left]))
+            rows = rows[~left]
+        return rows, refused
+
+    def keep_apart(self, field: _Ranked) -> None:
+        """After a pick: no creative twice, competitors apart, caps counted with what stands already."""
+        for reason, bits in self.fixed.eligibility.personal(self.seen, self.taken):
+            if bits:
+                field.refuse(reason, np.array([bits >> row & 1 for row in field.rows.tolist()], np.bool_))
+
+    def keep_solvent(self, field: _Ranked) -> None:
+        """What is left, less what this answer may already cost, must cover the highest charge."""
+        left = self.remaining_micros[field.rows]
+        for campaign_id, micros in self.owed_micros.items():
+            left = left - micros * (self.fixed.campaign_id[field.rows] == campaign_id)
+        field.refuse(NoAd.BUDGET_SPENT, left < field.bids.most)
+
+    def pick(self, slot: Slot, field: _Ranked, seed: int, places: int) -> Pick:
+        """Choose one of the living, price it, and take it out of the running."""
+        live = np.flatnonzero(field.alive)
+        rows = field.rows[live]
+        choice = choose(
+            ids=self.fixed.creative_id[rows],
+            worth=field.bids.worth[live],
+            pctr=field.scores.pctr[live],
+            sd=field.scores.sd[live],
+            pays_per_click=self.fixed.pays_per_click[rows],
+            seed=seed,
+            epsilon=self.epsilon,
+        )
+        pick = self.priced(slot, field, live, choice, places)
+        clicks = self.fixed.pays_per_click[rows]
+        field.sampled[live] = field.bids.worth[live] * np.where(clicks, choice.pctr * 1000, 1.0)
+        field.propensity[live] = choice.propensity
+        field.alive[live[choice.chosen]] = False
+        self.taken = self.taken.plus(pick.candidate)
+        self.owed_micros[pick.candidate.campaign_id] += pick.most_micros
+        return pick
+
+    def priced(self, slot: Slot, field: _Ranked, live: IntArray, choice: Choice, places: int) -> Pick:
+        """The price is the lowest bid that would have been chosen in the draw taken: a uniform choice asks
+        for no more than the floor. The floor holds at the mean prediction, so in the draw it moves with
+        the winner's click probability."""
+        at = int(live[choice.chosen])
+        row = int(field.rows[at])
+        clicks = bool(self.fixed.pays_per_click[row])
+        pctr, drawn = float(field.scores.pctr[at]), float(choice.pctr[choice.chosen])
+        lift = drawn / pctr if clicks else 1.0
+        rivals = choice.order[: 1 if choice.is_uniform else places + 1]
+        rates = np.where(self.fixed.pays_per_click[field.rows[live[rivals]]], choice.pctr[rivals] * 1000, 1.0)
+        scores = (field.bids.worth[live[rivals]] * rates).tolist()
+        floors = [slot.floor_micros * lift] * len(scores)
+        price = AUCTIONS[self.auction](scores, floors, [1.0] * places)[0] / lift
+        most = int(field.bids.most[at])
+        bid_micros = int(field.bids.ecpm[at])
+        second = int(live[choice.order[1]]) if len(choice.order) > 1 else None
+        return Pick(
+            candidate=self.fixed[row],
+            row=row,
+            bid_micros=bid_micros,
+            price_micros=min(max(round(price), slot.floor_micros), bid_micros),
+            price_kind="cpc" if clicks else "cpm",
+            charge_micros=click_charge_micros(price, pctr=pctr, most_micros=most)
+            if clicks
+            else impression_charge_micros(price, most_micros=most),
+            most_micros=most,
+            floor_micros=slot.floor_micros,
+            pctr=pctr,
+            pcvr=float(field.scores.pcvr[at]),
+            text=float(field.scores.text[at]),
+            propensity=float(choice.propensity[choice.chosen]),
+            explored=choice.is_uniform,
+            runner_up=None if second is None else self.fixed[int(field.rows[second])],
+            runner_up_micros=0 if second is None else int(field.bids.ecpm[second]),
+        )
+
+
+def _refused(reason: NoAd, rows: IntArray) -> Refused:
+    return Refused(reason, len(rows), rows=rows)
+
+
+def _latest(refused: Sequence[Refused]) -> NoAd:
+    """The reason of whoever came closest to being shown."""
+    reasons = (entry.reason for entry in refused)
+    return max(reasons, key=_LATENESS.__getitem__, default=NoAd.NO_CANDIDATES)
