@@ -1,0 +1,93 @@
+"""What every portal page has in common: a signed-in person, the organisation they work in, and its time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from adplatform.accounts import queries
+from adplatform.accounts.models import Membership, Organisation, User
+
+ADVERTISER = Organisation.Kind.ADVERTISER
+PUBLISHER = Organisation.Kind.PUBLISHER
+SESSION_KEY = "organisation"
+
+P = ParamSpec("P")
+Page = Callable[Concatenate[HttpRequest, Membership, P], HttpResponseBase]
+View = Callable[..., HttpResponseBase]
+
+
+def person(request: HttpRequest) -> User:
+    """The signed-in person; pages behind `page` always have one."""
+    if not isinstance(request.user, User):
+        raise TypeError("This page needs a signed-in person.")
+    return request.user
+
+
+def current(request: HttpRequest) -> Membership | None:
+    """The role in the organisation that the person chose in the sidebar; read once per request."""
+    if not hasattr(request, "_membership"):
+        chosen = request.session.get(SESSION_KEY)
+        found = queries.current_membership(person(request), chosen) if request.user.is_authenticated else None
+        request._membership = found  # type: ignore[attr-defined]
+    membership: Membership | None = request._membership  # type: ignore[attr-defined]
+    return membership
+
+
+def work_in(request: HttpRequest, membership: Membership) -> None:
+    """From now on the person's pages are those of this organisation."""
+    request.session[SESSION_KEY] = str(membership.organisation.public_id)
+    request._membership = membership  # type: ignore[attr-defined]
+
+
+def page(kind: str | None = None, *, edit: bool = False) -> Callable[[Page[P]], View]:
+    """Wrap `view(request, membership, …)`: sign-in, an organisation of that kind, and the right to edit where needed.
+
+    Times on the page are those of the organisation's zone.
+    """
+
+    def decorate(view: Page[P]) -> View:
+        @login_required
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            membership = current(request)
+            if membership is None or (kind and membership.organisation.kind != kind):
+                return redirect("portal:home")
+            if edit:
+                queries.require_edit(membership)
+            with timezone.override(ZoneInfo(membership.organisation.time_zone)):
+                return view(request, membership, *args, **kwargs)
+
+        return answer
+
+    return decorate
+
+
+def object_page(
+    find: Callable[..., Any], owner: Callable[[Any], Organisation], *, edit: bool = False
+) -> Callable[[Callable[..., HttpResponse]], View]:
+    """Wrap `view(request, membership, thing)`: the thing comes through its doorway, and its organisation becomes the
+    one that the person works in (a link from a colleague may lead to another of their organisations)."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> View:
+        @login_required
+        @wraps(view)
+        def answer(request: HttpRequest, public_id: str, **kwargs: Any) -> HttpResponseBase:
+            thing = find(person(request), public_id)
+            membership = queries.membership_in(person(request), owner(thing))
+            if edit:
+                queries.require_edit(membership)
+            work_in(request, membership)
+            with timezone.override(ZoneInfo(membership.organisation.time_zone)):
+                return view(request, membership, thing, **kwargs)
+
+        return answer
+
+    return decorate
