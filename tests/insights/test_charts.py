@@ -28,7 +28,7 @@ def test_roi_shows_spend_revenue_and_a_gap_where_nothing_was_spent() -> None:
         "prev": [10.0, 0.0],
         "roas": [4.0, None],
     }
-    assert "template" not in figure["layout"]
+    assert not figure["layout"]["template"]
     assert figure["layout"]["yaxis"]["tickprefix"] == "€"
 
 

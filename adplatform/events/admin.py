@@ -1,0 +1,106 @@
+"""Facts and the statistics made of them: shown as they are, edited by nobody."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from adplatform.core.admin import ReadOnlyAdmin
+from adplatform.events.models import (
+    AdDecision,
+    Click,
+    Conversion,
+    ConversionAction,
+    DailyStat,
+    FillStat,
+    HourlyStat,
+    Impression,
+    View,
+)
+
+
+@admin.register(AdDecision)
+class AdDecisionAdmin(ReadOnlyAdmin):
+    list_display = [
+        "decision_id",
+        "served_at",
+        "slot_id",
+        "campaign_id",
+        "creative_id",
+        "no_ad",
+        "mode",
+        "price_micros",
+        "pctr",
+        "propensity",
+    ]
+    list_filter = ["mode", "source", "price_kind", "device"]
+    search_fields = ["decision_id", "request_id"]
+    ordering = ["-served_at"]
+
+
+@admin.register(Impression, View, Click)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = [
+        "decision_id",
+        "served_at",
+        "occurred_at",
+        "campaign_id",
+        "creative_id",
+        "slot_id",
+        "is_billable",
+        "reason",
+        "charge_micros",
+    ]
+    list_filter = ["is_billable", "source"]
+    search_fields = ["decision_id"]
+    ordering = ["-served_at"]
+
+
+@admin.register(ConversionAction)
+class ConversionActionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["name", "organisation", "click_window_days", "view_window_days", "default_value_micros"]
+    list_select_related = ["organisation"]
+    search_fields = ["name", "organisation__name"]
+    autocomplete_fields = ["organisation"]
+
+
+@admin.register(Conversion)
+class ConversionAdmin(ReadOnlyAdmin):
+    list_display = [
+        "event_id",
+        "action",
+        "occurred_at",
+        "value_micros",
+        "currency",
+        "attribution",
+        "campaign_id",
+    ]
+    list_filter = ["attribution", "source"]
+    list_select_related = ["action"]
+    search_fields = ["event_id", "decision_id"]
+    ordering = ["-occurred_at"]
+
+
+class StatisticAdmin(ReadOnlyAdmin):
+    sums = ["impressions", "views", "clicks", "conversions", "spend_micros", "revenue_micros"]
+    list_filter = ["source", "currency"]
+
+
+@admin.register(HourlyStat)
+class HourlyStatAdmin(StatisticAdmin):
+    list_display = ["hour", "campaign_id", "creative_id", "slot_id", *StatisticAdmin.sums]
+    search_fields = ["=campaign_id", "=creative_id"]
+    ordering = ["-hour"]
+
+
+@admin.register(DailyStat)
+class DailyStatAdmin(StatisticAdmin):
+    list_display = ["date", "campaign_id", "creative_id", "slot_id", *StatisticAdmin.sums]
+    search_fields = ["=campaign_id", "=creative_id"]
+    ordering = ["-date"]
+
+
+@admin.register(FillStat)
+class FillStatAdmin(ReadOnlyAdmin):
+    list_display = ["hour", "slot_id", "publisher_id", "reason", "requests"]
+    list_filter = ["reason", "source"]
+    ordering = ["-hour"]
