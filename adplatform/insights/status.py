@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adplatform.billing.models import Entry, LedgerAccount
+from adplatform.campaigns.budgets import UNLIMITED
 from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem, Status
 from adplatform.core.money import format_micros
 from adplatform.insights.metrics import local_date
@@ -53,7 +54,7 @@ class Facts:
     day_spent: int = 0
     flight_amount: int | None = None
     flight_spent: int = 0
-    prepaid: int | None = None
+    prepaid: int = 0
 
     def creatives(self, review: str) -> int:
         return (self.reviews or {}).get(review, 0)
@@ -130,8 +131,12 @@ def _not_ready(facts: Facts) -> Answer | None:
                 _("Its creatives were rejected. Change them and resubmit."),
             )
         return _("No approved creative"), Tone.BAD, _("Its active line items have no creative.")
-    if facts.prepaid is not None and facts.prepaid <= 0:
-        return _("No money"), Tone.BAD, _("The prepaid balance is used up. Deposit money to serve again.")
+    if facts.prepaid <= 0:
+        return (
+            _("No money"),
+            Tone.BAD,
+            _("The prepaid balance is empty. Deposit money and it serves within a minute."),
+        )
     return None
 
 
@@ -206,14 +211,20 @@ def _facts(campaigns: list[Campaign], at: datetime) -> list[Facts]:
                 campaign=campaign,
                 line_items=line_items.get(campaign.pk, 0),
                 reviews=reviews.get(campaign.pk, {}),
-                day_amount=day.amount_micros if day else campaign.daily_budget_micros,
+                day_amount=_limit(day, campaign.daily_budget_micros),
                 day_spent=day.spent_micros if day else 0,
-                flight_amount=flight.amount_micros if flight else campaign.flight_budget_micros,
+                flight_amount=_limit(flight, campaign.flight_budget_micros),
                 flight_spent=flight.spent_micros if flight else 0,
-                prepaid=prepaid.get((campaign.organisation_id, campaign.currency)),
+                prepaid=prepaid.get((campaign.organisation_id, campaign.currency), 0),
             )
         )
     return facts
+
+
+def _limit(budget: Budget | None, planned: int | None) -> int | None:
+    """What may be spent: the row that ingest charges against, else the campaign's own figure; None: no limit."""
+    amount = budget.amount_micros if budget else planned
+    return None if amount is None or amount >= UNLIMITED else amount
 
 
 def _line_items(ids: list[int]) -> dict[int, int]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from adplatform.billing.models import Entry, LedgerAccount, Posting
+from adplatform.campaigns.budgets import UNLIMITED
 from adplatform.campaigns.models import Campaign, Creative, Status
 from adplatform.insights.status import Tone, campaign_status, campaign_statuses
 from tests import factories
@@ -18,7 +19,27 @@ pytestmark = pytest.mark.django_db
 def running(**fields: object) -> Campaign:
     campaign = factories.campaign(**fields)
     factories.creative(factories.line_item(campaign))
+    pay(campaign, 5 * MICROS)
     return campaign
+
+
+def pay(campaign: Campaign, micros: int) -> None:
+    owner = campaign.organisation
+    cash, _ = LedgerAccount.objects.get_or_create(kind=LedgerAccount.Kind.CASH, currency="USD", owner=None)
+    prepaid, _ = LedgerAccount.objects.get_or_create(
+        owner=owner, kind=LedgerAccount.Kind.PREPAID, currency="USD"
+    )
+    posting = Posting.objects.create(
+        key=f"pay:{factories.number()}",
+        kind="deposit",
+        request_sha256="0" * 64,
+        posted_at=NOON,
+        effective_at=NOON,
+        previous_sha256="",
+        row_sha256="",
+    )
+    Entry.objects.create(posting=posting, account=prepaid, currency="USD", micros=micros)
+    Entry.objects.create(posting=posting, account=cash, currency="USD", micros=-micros)
 
 
 def said(campaign: Campaign) -> tuple[str, Tone]:
@@ -99,22 +120,21 @@ def test_pacing_of_a_flight_without_daily_budget() -> None:
 
 def test_an_empty_prepaid_account_stops_it() -> None:
     campaign = running()
-    cash = LedgerAccount.objects.create(kind=LedgerAccount.Kind.CASH, currency="USD")
-    prepaid = LedgerAccount.objects.create(
-        owner=campaign.organisation, kind=LedgerAccount.Kind.PREPAID, currency="USD"
-    )
-    posting = Posting.objects.create(
-        key="a",
-        kind="deposit",
-        request_sha256="0" * 64,
-        posted_at=NOON,
-        effective_at=NOON,
-        previous_sha256="",
-        row_sha256="",
-    )
-    Entry.objects.create(posting=posting, account=prepaid, currency="USD", micros=-1)
-    Entry.objects.create(posting=posting, account=cash, currency="USD", micros=1)
+    pay(campaign, -5 * MICROS)
     assert said(campaign) == ("No money", Tone.BAD)
+
+
+def test_an_advertiser_who_never_paid_has_no_money() -> None:
+    campaign = running()
+    factories.creative(factories.line_item(other := factories.campaign()))
+    assert (said(campaign)[0], said(other)[0]) == ("Serving", "No money")
+
+
+def test_a_row_without_a_limit_is_no_budget() -> None:
+    campaign = running(daily_budget_micros=None)
+    factories.budget(campaign, date=NOON.date(), amount_micros=UNLIMITED, spent_micros=5 * MICROS)
+    status = campaign_status(campaign, NOON)
+    assert (status.words, status.pacing) == ("Serving", None)
 
 
 def test_many_campaigns_take_as_many_queries_as_one(django_assert_num_queries: object) -> None:
