@@ -16,9 +16,15 @@ VAR = Path(env.text("ADPLATFORM_VAR", str(BASE_DIR / "var"))).resolve()
 
 # --- servers: external ones by URL, else the embedded ones that the launcher recorded --------------------------------
 _embedded = env.services(VAR)
-DATABASE_URL = env.text("DATABASE_URL", _embedded.get("DATABASE_URL", "postgresql://adplatform@127.0.0.1:5432/adplatform"))
-REDIS_URL = env.redis_url("REDIS_URL", env.text("REDIS_URL", _embedded.get("REDIS_URL", "redis://127.0.0.1:6379/0")), number=2)
-EVENTS_URL = env.redis_url("EVENTS_URL", env.text("EVENTS_URL", _embedded.get("EVENTS_URL", "redis://127.0.0.1:6380/0")), number=3)
+DATABASE_URL = env.text(
+    "DATABASE_URL", _embedded.get("DATABASE_URL", "postgresql://adplatform@127.0.0.1:5432/adplatform")
+)
+REDIS_URL = env.redis_url(
+    "REDIS_URL", env.text("REDIS_URL", _embedded.get("REDIS_URL", "redis://127.0.0.1:6379/0")), number=2
+)
+EVENTS_URL = env.redis_url(
+    "EVENTS_URL", env.text("EVENTS_URL", _embedded.get("EVENTS_URL", "redis://127.0.0.1:6380/0")), number=3
+)
 DATABASES = {"default": env.database(DATABASE_URL, number=1)}
 
 # --- secrets and addresses --------------------------------------------------------------------------------------------
@@ -44,10 +50,14 @@ SECURE_HSTS_SECONDS = 31_536_000 if SECURE_COOKIES else 0
 TRUST_PROXY = env.flag("TRUST_PROXY", default=False, number=7)
 
 # --- models -----------------------------------------------------------------------------------------------------------
-ENCODER = env.text("ADPLATFORM_ENCODER", "")  # a Hugging Face folder or id; empty: the weights of requirements-models.txt
+ENCODER = env.text(
+    "ADPLATFORM_ENCODER", ""
+)  # a Hugging Face folder or id; empty: the weights of requirements-models.txt
 MODELS_DIR = VAR / "models"
 SNAPSHOT_DIR = VAR / "snapshots"
 DATA_DIR = env.text("ADPLATFORM_DATA", "")
+PROFILE_HALF_LIFE_DAYS = 14  # after which what a visitor did counts half in the profile
+PROFILE_REFRESH_SECONDS = 600  # how often embed_visitors runs; training sees profiles as old as serving did
 DECISION_EPSILON = 0.02  # share of auctions that explore uniformly
 RANKED_CANDIDATES = 50  # how many retrieved candidates reach the blender
 DECISION_TOKEN_HOURS = 24  # an impression, view or click later than this is recorded as late and never billed
@@ -130,7 +140,10 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -148,7 +161,13 @@ EMAIL_URL_FILE = VAR / "mail"
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(EMAIL_URL_FILE)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "cache"}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "cache",
+    }
+}
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]
 USE_TZ = True

@@ -39,11 +39,15 @@ class ModelVersion(models.Model):
         RETIRED = "retired", "Retired"
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
-    name = models.CharField(max_length=60, unique=True, help_text="Kind and moment; every decision records it")
+    name = models.CharField(
+        max_length=60, unique=True, help_text="Kind and moment; every decision records it"
+    )
     folder = models.CharField(max_length=300, help_text="Below the models directory")
     encoder = models.CharField(max_length=120, blank=True)
     stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.CHALLENGER)
-    run = models.ForeignKey(TrainingRun, on_delete=models.PROTECT, null=True, blank=True, related_name="versions")
+    run = models.ForeignKey(
+        TrainingRun, on_delete=models.PROTECT, null=True, blank=True, related_name="versions"
+    )
     manifest = models.JSONField(default=dict)
     metrics = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -51,7 +55,11 @@ class ModelVersion(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
-        constraints = [models.UniqueConstraint(fields=["kind"], condition=models.Q(stage="champion"), name="one_champion_per_kind")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind"], condition=models.Q(stage="champion"), name="one_champion_per_kind"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -66,7 +74,9 @@ class TextVector(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["encoder", "text_sha256"], name="a_text_is_encoded_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["encoder", "text_sha256"], name="a_text_is_encoded_once")
+        ]
 
 
 class VisitorVector(models.Model):
@@ -79,7 +89,9 @@ class VisitorVector(models.Model):
     computed_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["visitor", "encoder"], name="one_profile_per_visitor_and_encoder")]
+        constraints = [
+            models.UniqueConstraint(fields=["visitor", "encoder"], name="one_profile_per_visitor_and_encoder")
+        ]
 
 
 class Pick(models.Model):

@@ -1,0 +1,184 @@
+"""Facts out of PostgreSQL as numpy columns, strictly earlier than a moment, and of consenting visitors only.
+
+An impression whose visitor has no consent (any more) stays, without its visitor. Clicks count where they had arrived
+before the moment. What is invalid (bots, tests, late events) is left out, as in the live statistics.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db import connection
+
+from adplatform.audience.queries import CONSENTED_SQL
+from adplatform.campaigns.models import Creative
+from adplatform.events.validity import COUNTED
+from adplatform.inventory.models import AdSlot
+from adplatform.learning import context
+from adplatform.learning.history import Trace
+from ml.schema import Column, ImpressionLog, Ints
+
+IMPRESSIONS = f"""
+    WITH consented AS ({CONSENTED_SQL})
+    SELECT extract(epoch FROM i.served_at)::float8, extract(epoch FROM c.occurred_at)::float8,
+           i.creative_id, i.line_item_id, i.slot_id, coalesce(v.pseudonym, ''), coalesce(d.device, '')
+    FROM events_impression AS i
+    LEFT JOIN events_addecision AS d ON d.decision_id = i.decision_id
+    LEFT JOIN events_click AS c
+        ON c.decision_id = i.decision_id AND c.reason = ANY(%(counted)s) AND c.occurred_at < %(at)s
+    LEFT JOIN consented AS v ON v.pseudonym = i.visitor
+    WHERE i.served_at < %(at)s AND i.reason = ANY(%(counted)s)
+    ORDER BY i.served_at, i.decision_id
+"""  # noqa: S608 - the inserted text is a constant
+
+BEHAVIOURS = f"""
+    WITH consented AS ({CONSENTED_SQL})
+    SELECT v.pseudonym, extract(epoch FROM b.occurred_at)::float8, b.text
+    FROM audience_behaviour AS b JOIN consented AS v ON v.id = b.visitor_id
+    WHERE b.occurred_at < %(at)s AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
+"""  # noqa: S608
+
+CLICKS = f"""
+    WITH consented AS ({CONSENTED_SQL})
+    SELECT v.pseudonym, extract(epoch FROM c.occurred_at)::float8, c.creative_id
+    FROM events_click AS c JOIN consented AS v ON v.pseudonym = c.visitor
+    WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s)
+        AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
+"""  # noqa: S608
+
+ACTS_BY_VISITOR = f"""
+    WITH consented AS ({CONSENTED_SQL})
+    SELECT pseudonym, sum(acts)::bigint FROM (
+        SELECT v.pseudonym, count(*) AS acts
+        FROM audience_behaviour AS b JOIN consented AS v ON v.id = b.visitor_id
+        WHERE b.occurred_at < %(at)s GROUP BY 1
+        UNION ALL
+        SELECT v.pseudonym, count(*)
+        FROM events_click AS c JOIN consented AS v ON v.pseudonym = c.visitor
+        WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s) GROUP BY 1
+    ) AS both_kinds GROUP BY 1
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Impressions in time order; `site` beside each, `device` as the decision recorded it."""
+
+    log: ImpressionLog
+    site: Ints
+    device: Column
+    slots: Mapping[int, AdSlot]
+
+    def __len__(self) -> int:
+        return len(self.log)
+
+    def with_context(self, has_profile: Column) -> ImpressionLog:
+        """The log with the context columns that serving knows at the moment of a request."""
+        places = [self.slots[number] for number in self.log.slot.tolist()]
+        columns = context.of_log(
+            self.log.time,
+            time_zone=np.array([slot.site.time_zone for slot in places], dtype=object),
+            place={
+                name: np.array([getattr(slot, name) for slot in places]) for name in context.Place._fields
+            },
+            device=self.device,
+            has_profile=has_profile,
+        )
+        log = self.log
+        return ImpressionLog(
+            log.time, log.click_time, log.creative, log.line_item, log.slot, log.visitor, context=columns
+        )
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What visitors did: `names[code]` is the pseudonym of a trace's visitor, `texts[row]` what an act was about."""
+
+    names: list[str]
+    trace: Trace
+    texts: list[str]
+
+    def codes(self, visitors: Column) -> Ints:
+        """Code of each pseudonym, −1 for one without acts."""
+        code = {name: number for number, name in enumerate(self.names)}
+        unique, row = np.unique(visitors.astype(str), return_inverse=True)
+        return np.array([code.get(name, -1) for name in unique.tolist()], np.int64)[row]
+
+
+def training_log(*, until: datetime) -> TrainingLog:
+    """Every counted impression served before `until`, with its click where that had arrived."""
+    table = _copy(
+        IMPRESSIONS,
+        ("time", "click_time", "creative", "line_item", "slot", "visitor", "device"),
+        text=("visitor", "device"),
+        at=until,
+    )
+    slots = {slot.pk: slot for slot in AdSlot.objects.select_related("site")}
+    log = ImpressionLog(
+        time=table["time"],
+        click_time=table["click_time"],
+        creative=table["creative"].astype(np.int64),
+        line_item=table["line_item"].astype(np.int64),
+        slot=table["slot"].astype(np.int64),
+        visitor=table["visitor"],
+    )
+    site_of = {number: slot.site_id for number, slot in slots.items()}
+    sites = np.array([site_of[number] for number in log.slot.tolist()], np.int64)
+    return TrainingLog(log, sites, table["device"], slots)
+
+
+def acts(*, until: datetime, visitors: Sequence[str] | None = None) -> Acts:
+    """What consenting visitors (or only these) read, bought and clicked before `until`."""
+    wanted = None if visitors is None else list(visitors)
+    done = _copy(BEHAVIOURS, ("visitor", "time", "text"), text=("visitor", "text"), at=until, visitors=wanted)
+    clicked = _copy(CLICKS, ("visitor", "time", "creative"), text=("visitor",), at=until, visitors=wanted)
+    ids = clicked["creative"].astype(np.int64)
+    text_of = {one.pk: one.text for one in Creative.objects.filter(pk__in=np.unique(ids).tolist())}
+    names = np.concatenate([done["visitor"], clicked["visitor"]])
+    texts = np.concatenate(
+        [done["text"], np.array([text_of[number] for number in ids.tolist()], dtype=object)]
+    )
+    unique_names, visitor = np.unique(names.astype(str), return_inverse=True)
+    unique_texts = {text: row for row, text in enumerate(dict.fromkeys(texts.tolist()))}
+    row = np.array([unique_texts[text] for text in texts.tolist()], np.int64)
+    trace = Trace.of(visitor.astype(np.int64), np.concatenate([done["time"], clicked["time"]]), row)
+    return Acts(unique_names.tolist(), trace, list(unique_texts))
+
+
+def acts_by_visitor(*, until: datetime) -> dict[str, int]:
+    """How many acts each consenting visitor has before `until`."""
+    with connection.cursor() as cursor:
+        cursor.execute(ACTS_BY_VISITOR, {"at": until, "counted": list(COUNTED)})
+        return dict(cursor.fetchall())
+
+
+def _copy(
+    query: str, names: Sequence[str], *, text: Sequence[str], at: datetime, **values: Any
+) -> dict[str, Column]:
+    """The query's columns by COPY: one pass in the server's own format, no object per row."""
+    from pyarrow import csv, float64, string
+
+    buffer = io.BytesIO()
+    with connection.cursor() as cursor:
+        filled = cursor.mogrify(query, {"at": at, "counted": list(COUNTED), **values}).decode()
+        cursor.copy_expert(f"COPY ({filled}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)", buffer)
+    buffer.seek(0)
+    if not buffer.getbuffer().nbytes:
+        return {name: np.empty(0, object if name in text else np.float64) for name in names}
+    table = csv.read_csv(
+        buffer,
+        read_options=csv.ReadOptions(column_names=list(names), use_threads=False, encoding="utf-8"),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types={name: string() if name in text else float64() for name in names},
+            null_values=[""],
+            strings_can_be_null=False,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    return {name: table.column(name).to_numpy() for name in names}

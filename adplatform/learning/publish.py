@@ -1,0 +1,119 @@
+"""The `models/` folder of a snapshot: everything that `learning.scorer` needs, computed ahead of the requests.
+
+Reads cached vectors and the champions' weights; encodes nothing, so that it runs where no transformer is loaded. A
+text that has no vector yet is left out, and its creative is scored by statistics until it has one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adplatform.inventory.models import Site
+from adplatform.learning import embeddings, registry, scorer
+from ml import artifacts
+from ml.schema import Ints, Vectors
+from ml.text.matcher import Matcher
+
+SIMILARITY = "similarity"  # the matcher's name while none is trained: W is the identity
+PRIOR = "prior"  # the blender's
+SIMILARITY_WEIGHT = 4.0  # log odds per unit of cosine similarity, where nothing was trained
+
+
+@dataclass(frozen=True, slots=True)
+class CreativeText:
+    """What the encoder reads of a creative, and the language it is declared in."""
+
+    id: int
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteText:
+    """What the encoder reads of a site."""
+
+    id: int
+    text: str
+
+
+def site_text(site: Site) -> str:
+    """What stands for a visitor without a profile: what the site is about."""
+    return site.description or " ".join(part for part in (site.name, site.category) if part)
+
+
+def write_models(
+    folder: Path | str, *, creatives: Sequence[CreativeText], sites: Sequence[SiteText]
+) -> dict[str, str]:
+    """Fill the folder from what exists now; returns the versions {"matcher", "blender", "encoder"}."""
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    matcher, blender = registry.champion(registry.Kind.MATCHER), registry.champion(registry.Kind.BLENDER)
+    versions = {
+        "matcher": matcher.name if matcher else SIMILARITY,
+        "blender": blender.name if blender else PRIOR,
+        "encoder": registry.serving_encoder(),
+    }
+    loaded = registry.load_matcher(matcher) if matcher else None
+    files = _write_vectors(root, versions["encoder"], loaded, creatives, sites)
+    settings = {
+        "versions": versions,
+        "bias": loaded.bias if loaded else 0.0,
+        "text_weight": 1.0 if loaded else SIMILARITY_WEIGHT,
+    }
+    (root / scorer.SETTINGS).write_text(json.dumps(settings))
+    if blender is not None:
+        shutil.copytree(registry.folder_of(blender), root / scorer.BLENDER, dirs_exist_ok=True)
+    now = datetime.now(UTC).isoformat()
+    artifacts.write(
+        root,
+        kind=scorer.KIND,
+        files=[*files, scorer.SETTINGS],
+        metrics={},
+        schema=versions["encoder"],
+        seed=0,
+        data_range=(now, now),
+    )
+    return versions
+
+
+def _write_vectors(
+    root: Path,
+    encoder_id: str,
+    matcher: Matcher | None,
+    creatives: Sequence[CreativeText],
+    sites: Sequence[SiteText],
+) -> list[str]:
+    ids, V = _known([(one.id, one.text) for one in creatives], encoder_id)
+    site_ids, U = _known([(one.id, one.text) for one in sites], encoder_id)
+    projected = matcher.project(V) if matcher and len(V) else V
+    arrays: dict[str, Any] = {
+        scorer.CREATIVE_IDS: ids,
+        scorer.CREATIVES: _with_nothing(projected),
+        scorer.SITE_IDS: site_ids,
+        scorer.SITES: _with_nothing(U),
+    }
+    for name, array in arrays.items():
+        np.save(root / name, array, allow_pickle=False)
+    return list(arrays)
+
+
+def _known(texts: Sequence[tuple[int, str]], encoder_id: str) -> tuple[Ints, Vectors]:
+    """Ids in ascending order and vectors of those texts that have one."""
+    ordered = sorted(texts)
+    vectors = embeddings.cached(encoder_id, [text for _, text in ordered])
+    has = ~np.isnan(vectors).any(axis=1) if vectors.shape[1] else np.zeros(len(ordered), np.bool_)
+    ids = np.array([number for number, _ in ordered], np.int64)
+    return ids[has], vectors[has]
+
+
+def _with_nothing(vectors: Vectors) -> Vectors:
+    """With the row of zeros that stands for ids without a vector."""
+    return np.vstack([vectors, np.zeros((1, vectors.shape[1]), np.float32)]).astype(np.float32)
