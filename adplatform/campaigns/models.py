@@ -149,3 +149,22 @@ class Budget(models.Model):
 
     def __str__(self) -> str:
         return f"{self.campaign} {self.date or 'flight'}"
+
+
+class Purse(models.Model):
+    """An advertiser's prepaid money as ingest charges against it. `spent_micros` is all that was ever charged;
+    `granted_micros` is how far that may go, read from the books (prepaid balance + what is settled) at `granted_at`
+    and again when it runs short: spend never exceeds what was paid in."""
+
+    organisation = models.OneToOneField(Organisation, on_delete=models.PROTECT, related_name="purse")
+    granted_micros = models.BigIntegerField(default=0)
+    granted_at = models.DateTimeField(null=True, blank=True)
+    spent_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(spent_micros__gte=0), name="purse_spend_is_not_negative")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organisation}"

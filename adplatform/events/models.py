@@ -35,7 +35,9 @@ class AdDecision(models.Model):
     bid_micros = models.BigIntegerField(default=0, help_text="eCPM")
     price_micros = models.BigIntegerField(default=0, help_text="eCPM")
     floor_micros = models.BigIntegerField(default=0, help_text="eCPM")
-    price_kind = models.CharField(max_length=3, blank=True, help_text="cpm: charged by impression, cpc: by click")
+    price_kind = models.CharField(
+        max_length=3, blank=True, help_text="cpm: charged by impression, cpc: by click"
+    )
     charge_micros = models.BigIntegerField(default=0, help_text="What one billable impression or click costs")
     text_score = models.FloatField(null=True)
     pctr = models.FloatField(null=True)
@@ -87,8 +89,13 @@ class Impression(Event):
     class Meta:
         indexes = [models.Index(fields=["served_at"], name="impression_by_time")]
         constraints = [
-            models.CheckConstraint(condition=models.Q(charge_micros__gte=0), name="impression_charge_is_not_negative"),
-            models.CheckConstraint(condition=models.Q(is_billable=True) | models.Q(charge_micros=0), name="unbillable_impression_costs_nothing"),
+            models.CheckConstraint(
+                condition=models.Q(charge_micros__gte=0), name="impression_charge_is_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_billable=True) | models.Q(charge_micros=0),
+                name="unbillable_impression_costs_nothing",
+            ),
         ]
 
 
@@ -96,7 +103,12 @@ class View(Event):
     """A viewable impression: half of its pixels for one second (MRC)."""
 
     class Meta:
-        indexes = [models.Index(fields=["served_at"], name="view_by_time")]
+        indexes = [
+            models.Index(fields=["served_at"], name="view_by_time"),
+            models.Index(
+                fields=["visitor", "occurred_at"], name="view_by_visitor", condition=~models.Q(visitor="")
+            ),
+        ]
         constraints = [models.CheckConstraint(condition=models.Q(charge_micros=0), name="views_cost_nothing")]
 
 
@@ -104,25 +116,36 @@ class Click(Event):
     class Meta:
         indexes = [
             models.Index(fields=["served_at"], name="click_by_time"),
-            models.Index(fields=["visitor", "occurred_at"], name="click_by_visitor", condition=~models.Q(visitor="")),
+            models.Index(
+                fields=["visitor", "occurred_at"], name="click_by_visitor", condition=~models.Q(visitor="")
+            ),
         ]
         constraints = [
-            models.CheckConstraint(condition=models.Q(charge_micros__gte=0), name="click_charge_is_not_negative"),
-            models.CheckConstraint(condition=models.Q(is_billable=True) | models.Q(charge_micros=0), name="unbillable_click_costs_nothing"),
+            models.CheckConstraint(
+                condition=models.Q(charge_micros__gte=0), name="click_charge_is_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_billable=True) | models.Q(charge_micros=0),
+                name="unbillable_click_costs_nothing",
+            ),
         ]
 
 
 class ConversionAction(models.Model):
     """What an advertiser counts as a conversion, and how long after a click or a view."""
 
-    organisation = models.ForeignKey("accounts.Organisation", on_delete=models.PROTECT, related_name="conversion_actions")
+    organisation = models.ForeignKey(
+        "accounts.Organisation", on_delete=models.PROTECT, related_name="conversion_actions"
+    )
     name = models.CharField(max_length=60)
     click_window_days = models.PositiveSmallIntegerField(default=30)
     view_window_days = models.PositiveSmallIntegerField(default=1)
     default_value_micros = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="one_conversion_action_per_name")]
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "name"], name="one_conversion_action_per_name")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -155,7 +178,9 @@ class Conversion(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["action", "event_id"], name="conversion_is_counted_once"),
-            models.CheckConstraint(condition=models.Q(value_micros__gte=0), name="conversion_value_is_not_negative"),
+            models.CheckConstraint(
+                condition=models.Q(value_micros__gte=0), name="conversion_value_is_not_negative"
+            ),
         ]
         indexes = [models.Index(fields=["campaign_id", "occurred_at"], name="conversion_by_campaign")]
 
@@ -194,8 +219,15 @@ class HourlyStat(Statistic):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["hour", "creative_id", "slot_id", "source"], name="one_hourly_stat", nulls_distinct=False),
-            models.CheckConstraint(condition=models.Q(clicks__gte=0) & models.Q(impressions__gte=0), name="hourly_counts_are_not_negative"),
+            models.UniqueConstraint(
+                fields=["hour", "creative_id", "slot_id", "source"],
+                name="one_hourly_stat",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=models.Q(clicks__gte=0) & models.Q(impressions__gte=0),
+                name="hourly_counts_are_not_negative",
+            ),
         ]
         indexes = [
             models.Index(fields=["campaign_id", "hour"], name="hourly_by_campaign"),
@@ -210,7 +242,13 @@ class DailyStat(Statistic):
     date = models.DateField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["date", "creative_id", "slot_id", "source"], name="one_daily_stat", nulls_distinct=False)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["date", "creative_id", "slot_id", "source"],
+                name="one_daily_stat",
+                nulls_distinct=False,
+            )
+        ]
         indexes = [models.Index(fields=["advertiser_id", "date"], name="daily_by_advertiser")]
 
 
@@ -225,4 +263,6 @@ class FillStat(models.Model):
     source = models.CharField(max_length=10, default="live")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["hour", "slot_id", "reason", "source"], name="one_fill_stat")]
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "slot_id", "reason", "source"], name="one_fill_stat")
+        ]

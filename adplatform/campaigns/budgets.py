@@ -1,0 +1,220 @@
+"""Charging campaigns: what is billed never exceeds the day's budget, the flight's budget, or the prepaid money.
+
+A campaign has one Budget row per day (in its organisation's zone) and one for the flight; both record what was
+spent even where no budget is set (`UNLIMITED`), so that a budget set later starts from the truth. An advertiser has
+one Purse. `charge` locks these rows in one fixed order, decides in the order of the events, and writes the sums:
+it is called within the transaction that stores the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from .models import Budget, Campaign, Purse
+
+UNLIMITED = 2**62
+_PURSE_AGE = timedelta(minutes=1)  # after which the books are read again even where money is left
+
+# What the books let each advertiser spend in all: prepaid balance + what has been settled from it.
+Granted = Callable[[Collection[int]], Mapping[int, int]]
+
+
+class Refusal(StrEnum):
+    """Why a charge was refused."""
+
+    BUDGET_SPENT = "budget_spent"
+    NO_MONEY = "no_money"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one event owes. It counts on the day of its serve time."""
+
+    campaign_id: int
+    advertiser_id: int
+    served_at: datetime
+    micros: int
+
+
+@dataclass(slots=True)
+class _Account:
+    """A locked row: what is spent, the limit, and what this call adds."""
+
+    pk: int
+    limit_micros: int
+    spent_micros: int
+    added_micros: int = 0
+
+    def has(self, micros: int) -> bool:
+        return self.spent_micros + self.added_micros + micros <= self.limit_micros
+
+
+def charge(charges: Sequence[Charge], *, granted: Granted, at: datetime) -> list[Refusal | None]:
+    """Decide each charge in order: None where it was charged, else why not. Inside a transaction only."""
+    if not charges:
+        return []
+    days = _days(charges)
+    keys = {(item.campaign_id, day) for item, day in zip(charges, days, strict=True)}
+    budgets = _locked_budgets(keys)
+    purses = _locked_purses({item.advertiser_id for item in charges}, granted=granted, at=at)
+    verdicts = [
+        _decide(item, (budgets[item.campaign_id, day], budgets[item.campaign_id, None]), purses)
+        for item, day in zip(charges, days, strict=True)
+    ]
+    _write("campaigns_budget", budgets.values())
+    _write("campaigns_purse", (purse.account for purse in purses.values()))
+    return verdicts
+
+
+def sync(*, at: datetime, campaign_ids: Collection[int] | None = None) -> int:
+    """Carry edited budgets into today's and the flights' rows; returns how many changed. None: all campaigns."""
+    with transaction.atomic():
+        rows = Budget.objects.select_for_update(of=("self",)).select_related("campaign__organisation")
+        if campaign_ids is not None:
+            rows = rows.filter(campaign_id__in=campaign_ids)
+        recent = Q(date__isnull=True) | Q(date__gte=(at - timedelta(days=1)).date())
+        changed = []
+        for row in rows.filter(recent).order_by("campaign_id", "date"):
+            wanted = _amount_now(row, at)
+            if wanted is not None and wanted != row.amount_micros:
+                row.amount_micros = wanted
+                changed.append(row)
+        Budget.objects.bulk_update(changed, ["amount_micros"])
+    return len(changed)
+
+
+def day_of(moment: datetime, time_zone: str) -> date:
+    """The day of a budget: the calendar day in the organisation's zone."""
+    return moment.astimezone(ZoneInfo(time_zone)).date()
+
+
+def _amount_now(row: Budget, at: datetime) -> int | None:
+    """What the row should hold; None for a day that is not today, whose amount stands."""
+    campaign = row.campaign
+    if row.date is None:
+        return _limit(campaign.flight_budget_micros)
+    is_today = row.date == day_of(at, campaign.organisation.time_zone)
+    return _limit(campaign.daily_budget_micros) if is_today else None
+
+
+def _limit(budget_micros: int | None) -> int:
+    return UNLIMITED if budget_micros is None else budget_micros
+
+
+def _days(charges: Sequence[Charge]) -> list[date]:
+    ids = {item.campaign_id for item in charges}
+    zones = dict(Campaign.objects.filter(pk__in=ids).values_list("pk", "organisation__time_zone"))
+    return [day_of(item.served_at, zones[item.campaign_id]) for item in charges]
+
+
+def _decide(item: Charge, budgets: tuple[_Account, _Account], purses: Mapping[int, _Purse]) -> Refusal | None:
+    if not all(budget.has(item.micros) for budget in budgets):
+        return Refusal.BUDGET_SPENT
+    purse = purses[item.advertiser_id]
+    if not purse.has(item.micros):
+        return Refusal.NO_MONEY
+    for account in (*budgets, purse.account):
+        account.added_micros += item.micros
+    return None
+
+
+def _locked_budgets(days: set[tuple[int, date]]) -> dict[tuple[int, date | None], _Account]:
+    """The rows of these campaigns' days and flights, made where they are missing, locked in order."""
+    keys: set[tuple[int, date | None]] = {*days, *((campaign_id, None) for campaign_id, _ in days)}
+    found = _select_budgets(keys)
+    if missing := keys - found.keys():
+        _create_budgets(missing)
+        found = _select_budgets(keys)
+    return found
+
+
+def _select_budgets(keys: set[tuple[int, date | None]]) -> dict[tuple[int, date | None], _Account]:
+    dates = {day for _, day in keys if day is not None}
+    rows = Budget.objects.select_for_update(no_key=True).filter(
+        Q(date__in=dates) | Q(date__isnull=True), campaign_id__in={campaign_id for campaign_id, _ in keys}
+    )
+    values = rows.order_by("campaign_id", "date").values_list(
+        "campaign_id", "date", "pk", "amount_micros", "spent_micros"
+    )
+    return {(campaign_id, day): _Account(pk, amount, spent) for campaign_id, day, pk, amount, spent in values}
+
+
+def _create_budgets(keys: set[tuple[int, date | None]]) -> None:
+    campaigns = Campaign.objects.in_bulk({campaign_id for campaign_id, _ in keys})
+    rows = []
+    for campaign_id, day in sorted(keys, key=lambda key: (key[0], key[1] or date.max)):
+        campaign = campaigns[campaign_id]
+        budget = campaign.flight_budget_micros if day is None else campaign.daily_budget_micros
+        rows.append(Budget(campaign=campaign, date=day, amount_micros=_limit(budget)))
+    Budget.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+@dataclass(slots=True)
+class _Purse:
+    """A locked purse that reads the books again, once, when it runs short."""
+
+    advertiser_id: int
+    account: _Account
+    granted: Granted
+    is_fresh: bool
+
+    def has(self, micros: int) -> bool:
+        if not self.account.has(micros) and not self.is_fresh:
+            self.refresh()
+        return self.account.has(micros)
+
+    def refresh(self) -> None:
+        self.account.limit_micros = self.granted([self.advertiser_id]).get(self.advertiser_id, 0)
+        self.is_fresh = True
+
+
+def _locked_purses(ids: set[int], *, granted: Granted, at: datetime) -> dict[int, _Purse]:
+    rows = _select_purses(ids)
+    if missing := ids - {row.organisation_id for row in rows}:
+        Purse.objects.bulk_create(
+            [Purse(organisation_id=pk) for pk in sorted(missing)], ignore_conflicts=True
+        )
+        rows = _select_purses(ids)
+    stale = [
+        row.organisation_id for row in rows if row.granted_at is None or abs(at - row.granted_at) > _PURSE_AGE
+    ]
+    fresh = granted(stale) if stale else {}
+    for row in rows:
+        if row.organisation_id in stale:
+            row.granted_micros, row.granted_at = fresh.get(row.organisation_id, 0), at
+    Purse.objects.bulk_update(
+        [row for row in rows if row.organisation_id in stale], ["granted_micros", "granted_at"]
+    )
+    return {
+        row.organisation_id: _Purse(
+            row.organisation_id,
+            _Account(row.pk, row.granted_micros, row.spent_micros),
+            granted,
+            is_fresh=row.organisation_id in stale,
+        )
+        for row in rows
+    }
+
+
+def _select_purses(ids: set[int]) -> list[Purse]:
+    rows = Purse.objects.select_for_update(no_key=True).filter(organisation_id__in=ids)
+    return list(rows.order_by("organisation_id"))
+
+
+def _write(table: str, accounts: Iterable[_Account]) -> None:
+    touched = [account for account in accounts if account.added_micros]
+    if not touched:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} AS row SET spent_micros = row.spent_micros + added.micros "  # noqa: S608 - our table names
+            "FROM unnest(%s::bigint[], %s::bigint[]) AS added(id, micros) WHERE row.id = added.id",
+            [[account.pk for account in touched], [account.added_micros for account in touched]],
+        )

@@ -1,0 +1,12 @@
+"""The keyed pseudonym under which a visitor's facts are stored. No Django: the ads process computes it too."""
+
+from __future__ import annotations
+
+import hmac
+
+from adplatform import settings
+
+
+def pseudonym(user_id: str) -> str:
+    """32 hex digits of HMAC-SHA256(PSEUDONYM_KEY, id): nobody without the key finds the id again."""
+    return hmac.digest(settings.PSEUDONYM_KEY.encode(), user_id.encode(), "sha256").hex()[:32]

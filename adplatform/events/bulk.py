@@ -1,0 +1,49 @@
+"""Many rows in one statement, sent as one JSON text: no temporary table, and PostgreSQL checks every type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from django.db import connection
+
+_LOCK = 4100  # class of the advisory locks: one per advertiser whose facts are being stored
+
+_json = msgspec.json.Encoder().encode
+
+Row = Mapping[str, object]
+
+
+def insert(table: str, columns: Sequence[str], rows: Iterable[Row]) -> list[str]:
+    """Insert rows whose decision the table does not hold yet; returns the decisions that were new."""
+    found = execute(
+        f"INSERT INTO {table} ({{columns}}) SELECT {{columns}} FROM json_populate_recordset(NULL::{table}, %s) "  # noqa: S608
+        "ON CONFLICT (decision_id) DO NOTHING RETURNING decision_id",
+        columns,
+        rows,
+    )
+    return [hex_of(value) for (value,) in found]
+
+
+def execute(sql: str, columns: Sequence[str], rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    """Run a statement whose `{columns}` are these and whose one parameter is the rows; returns what it returns."""
+    rows = list(rows)
+    if not rows:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(sql.format(columns=", ".join(columns)), [_json(rows).decode()])
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def lock_advertisers(ids: Iterable[int]) -> None:
+    """Keep other transactions from storing facts of these advertisers until this one ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, id) FROM unnest(%s::int[]) AS id", [_LOCK, sorted(set(ids))]
+        )
+
+
+def hex_of(uuid: object) -> str:
+    """A UUID as 32 hex digits, the form in which ids travel."""
+    return str(uuid).replace("-", "")

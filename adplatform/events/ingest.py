@@ -1,0 +1,157 @@
+"""From the stream to PostgreSQL: read a batch, store it in one transaction, only then acknowledge it.
+
+A crash between commit and acknowledgement delivers the batch again, and the second time it changes nothing. What a
+dead consumer left is claimed. A record that cannot be read or stored goes to the dead-letter stream with its error,
+and the others of its batch are stored without it. `adplatform.serving.pipeline.drain` binds what lies above events
+(the books, the live counters) and is what commands, tests and the demo call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import redis
+from django.db import DataError, IntegrityError
+
+from adplatform.campaigns.budgets import Granted
+from adplatform.core import clock
+
+from .facts import Fact
+from .records import Record, pack, unpack
+from .store import store
+from .stream import FIELD, STREAM
+
+log = logging.getLogger(__name__)
+
+GROUP = "ingest"
+DEAD_LETTERS = "events:dead"
+BATCH = 2_000
+_CLAIM_AFTER_MILLISECONDS = 30_000
+
+AfterCommit = Callable[[Sequence[Fact]], None]
+Entry = tuple[bytes, Record]
+
+
+def drain(
+    client: redis.Redis,
+    *,
+    granted: Granted,
+    after_commit: AfterCommit | None = None,
+    at: datetime | None = None,
+    limit: int = BATCH,
+    consumer: str = "ingest",
+    block_milliseconds: int | None = None,
+) -> int:
+    """Carry up to `limit` entries over; returns how many left the stream. `at`: the moment, where not now.
+
+    `block_milliseconds`: how long to wait for entries where there are none; None does not wait.
+    """
+    raw = _read(client, consumer, limit, block_milliseconds)
+    if not raw:
+        return 0
+    entries = _unpack(client, raw)
+    facts = _store(client, entries, granted=granted, at=at or clock.now())
+    if after_commit is not None and facts:
+        after_commit(facts)
+    _acknowledge(client, [entry_id for entry_id, _ in raw])
+    return len(raw)
+
+
+def prepare(client: redis.Redis) -> None:
+    """Make the consumer group, which starts at the stream's beginning."""
+    try:
+        client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    except redis.ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+def backlog(client: redis.Redis) -> int:
+    """Entries that are not carried over yet."""
+    return int(client.xlen(STREAM))  # type: ignore[arg-type]
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read(client: redis.Redis, consumer: str, limit: int, block: int | None) -> list[tuple[bytes, bytes]]:
+    """What this consumer left unacknowledged, then what a dead one left, then what is new."""
+    try:
+        return (
+            _own(client, consumer, limit)
+            or _claimed(client, consumer, limit)
+            or _fresh(client, consumer, limit, block)
+        )
+    except redis.ResponseError as error:
+        if "NOGROUP" not in str(error):
+            raise
+    prepare(client)
+    return _fresh(client, consumer, limit, block)
+
+
+def _own(client: redis.Redis, consumer: str, limit: int) -> list[tuple[bytes, bytes]]:
+    return _entries(client.xreadgroup(GROUP, consumer, {STREAM: "0"}, count=limit))
+
+
+def _fresh(client: redis.Redis, consumer: str, limit: int, block: int | None) -> list[tuple[bytes, bytes]]:
+    return _entries(client.xreadgroup(GROUP, consumer, {STREAM: ">"}, count=limit, block=block))
+
+
+def _claimed(client: redis.Redis, consumer: str, limit: int) -> list[tuple[bytes, bytes]]:
+    reply: Any = client.xautoclaim(STREAM, GROUP, consumer, _CLAIM_AFTER_MILLISECONDS, count=min(limit, 100))
+    return _fields(reply[1])
+
+
+def _entries(reply: Any) -> list[tuple[bytes, bytes]]:
+    return _fields(reply[0][1]) if reply else []
+
+
+def _fields(entries: Any) -> list[tuple[bytes, bytes]]:
+    """(id, packed) of each entry; one that was deleted meanwhile has no fields and gives b''."""
+    return [(entry_id, (fields or {}).get(FIELD, b"")) for entry_id, fields in entries]
+
+
+def _unpack(client: redis.Redis, raw: Sequence[tuple[bytes, bytes]]) -> list[Entry]:
+    entries: list[Entry] = []
+    for entry_id, packed in raw:
+        if not packed:
+            continue  # deleted after another consumer stored it
+        try:
+            entries.append((entry_id, unpack(packed)))
+        except msgspec.DecodeError as error:
+            _bury(client, packed, f"cannot be read: {error}")
+    return entries
+
+
+# --- storing ----------------------------------------------------------------------------------------------------------
+
+
+def _store(client: redis.Redis, entries: Sequence[Entry], *, granted: Granted, at: datetime) -> list[Fact]:
+    """Store a batch; where the database refuses its data, halve it until the culprit stands alone."""
+    if not entries:
+        return []
+    try:
+        return store([record for _, record in entries], granted=granted, at=at)
+    except (DataError, IntegrityError, KeyError) as error:
+        if len(entries) == 1:
+            _bury(client, pack(entries[0][1]), f"cannot be stored: {error}")
+            return []
+    middle = len(entries) // 2
+    first = _store(client, entries[:middle], granted=granted, at=at)
+    return first + _store(client, entries[middle:], granted=granted, at=at)
+
+
+def _bury(client: redis.Redis, packed: bytes, error: str) -> None:
+    log.error("an event goes to the dead letters: %s", error)
+    client.xadd(DEAD_LETTERS, {FIELD: packed, b"error": error.encode()[:1000]})
+
+
+def _acknowledge(client: redis.Redis, ids: Sequence[bytes]) -> None:
+    with client.pipeline(transaction=True) as pipe:
+        pipe.xack(STREAM, GROUP, *ids)
+        pipe.xdel(STREAM, *ids)
+        pipe.execute()

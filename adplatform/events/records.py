@@ -1,0 +1,118 @@
+"""What travels on the stream, packed with msgpack: decisions, impressions, views, clicks, conversion pixels.
+
+No Django here: the ads process writes these and `ingest` reads them. Fields may be added at the end with a
+default, never moved: a stream or spool may hold records of an older release.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+KINDS = ("impression", "view", "click")
+
+
+class Served(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """All that billing and attribution need to know of a served ad. Tokens carry it, signed.
+
+    `decision_id` and `visitor` are 16 raw bytes (`visitor` empty without consent). `charge_micros` is owed for
+    one impression (`price_kind` cpm) or one click (cpc). `landing_url` stands in click tokens only.
+    """
+
+    decision_id: bytes
+    served_at: datetime
+    expires_at: datetime
+    slot_id: int
+    publisher_id: int
+    advertiser_id: int
+    campaign_id: int
+    line_item_id: int
+    creative_id: int
+    visitor: bytes
+    price_kind: str
+    charge_micros: int
+    currency: str
+    source: str = "live"
+    pctr: float = 0.0
+    landing_url: str = ""
+
+
+class TokenEvent(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="e"):
+    """An impression, view or click of a served ad, as its token proved it. `agent` is 'bot' for a declared one."""
+
+    kind: str
+    served: Served
+    occurred_at: datetime
+    agent: str = ""
+
+
+class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="d"):
+    """One ad of one answer, or none with its reason; the columns of events.AdDecision.
+
+    `ordinal` counts the ads of one placement from 0: only the first counts as the request of its slot. `url` and
+    `evidence` (what the visitor agreed to, as it was sent) are empty without consent.
+    """
+
+    decision_id: str
+    request_id: str
+    served_at: datetime
+    slot_id: int
+    site_id: int
+    publisher_id: int
+    advertiser_id: int | None
+    campaign_id: int | None
+    line_item_id: int | None
+    creative_id: int | None
+    no_ad: str
+    mode: str
+    visitor: str
+    country: str
+    region: str
+    language: str
+    device: str
+    keywords: str
+    position: int
+    currency: str
+    bid_micros: int
+    price_micros: int
+    floor_micros: int
+    price_kind: str
+    charge_micros: int
+    text_score: float | None
+    pctr: float | None
+    pcvr: float | None
+    propensity: float | None
+    candidates: int
+    refused: dict[str, int]
+    versions: dict[str, str]
+    seed: int
+    source: str
+    ordinal: int = 0
+    url: str = ""
+    evidence: str = ""
+
+
+class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="p"):
+    """A conversion pixel. `click` is the proven click; without it `advertiser` is a public id and nothing is proven."""
+
+    action: str
+    event_id: str
+    occurred_at: datetime
+    advertiser: str
+    click: Served | None
+    value_micros: int | None
+    currency: str
+
+
+Record = TokenEvent | DecisionRecord | PixelConversion
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+pack = _encoder.encode
+
+
+def unpack(packed: bytes) -> Record:
+    """The record, or msgspec.DecodeError (msgspec.ValidationError) for what is none."""
+    record: Record = _decoder.decode(packed)
+    return record

@@ -1,0 +1,179 @@
+"""One transaction that turns a batch of stream records into facts, charges and statistics.
+
+Facts of one advertiser are stored by one transaction at a time (an advisory lock per advertiser, taken in order):
+so a duplicate is seen before it is charged, and budgets are exact. Everything that follows is written in one fixed
+order of tables and keys. A record that was stored before changes nothing at all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from django.db import connection, transaction
+
+from adplatform.campaigns import budgets
+
+from . import bulk, pixels, readers, validity
+from .facts import Fact
+from .records import DecisionRecord, PixelConversion, Record, TokenEvent
+from .statistics import Sums, add_fill, hour_of
+
+_TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
+
+# Columns of events.AdDecision in a record; what comes after `source` is for others.
+_DECISION_COLUMNS = DecisionRecord.__struct_fields__[: DecisionRecord.__struct_fields__.index("source") + 1]
+_EVENT_COLUMNS = (
+    *("decision_id", "served_at", "occurred_at", "slot_id", "publisher_id", "advertiser_id", "campaign_id"),
+    *(
+        "line_item_id",
+        "creative_id",
+        "visitor",
+        "currency",
+        "is_billable",
+        "reason",
+        "charge_micros",
+        "source",
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Judged:
+    """A new event with what became of it."""
+
+    event: TokenEvent
+    reason: str = ""
+    charge_micros: int = 0
+
+    @property
+    def counts(self) -> bool:
+        return self.reason in validity.COUNTED
+
+
+def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) -> list[Fact]:
+    """Store a batch in one transaction and return the facts that are new and count, in stream order."""
+    decisions = [record for record in records if isinstance(record, DecisionRecord)]
+    events = [record for record in records if isinstance(record, TokenEvent)]
+    conversions = [record for record in records if isinstance(record, PixelConversion)]
+    with transaction.atomic():
+        paying = pixels.resolve(conversions)
+        bulk.lock_advertisers({event.served.advertiser_id for event in events} | paying.keys())
+        _store_decisions(decisions)
+        judged = _judge(_new(events), granted=granted, at=at)
+        _insert_events(judged)
+        _add_statistics(judged)
+        pixels.store(paying, at=at)
+    return [_fact(item.event) for item in judged if item.counts]
+
+
+def _store_decisions(decisions: Sequence[DecisionRecord]) -> None:
+    rows = sorted(decisions, key=lambda record: record.decision_id)
+    new = set(bulk.insert("events_addecision", _DECISION_COLUMNS, map(msgspec.structs.asdict, rows)))
+    fresh = {record.decision_id: record for record in rows if record.decision_id in new}
+    add_fill(fresh.values())
+    readers.remember(list(fresh.values()))
+
+
+def _new(events: Sequence[TokenEvent]) -> list[TokenEvent]:
+    """The first of each kind and decision that the tables do not hold."""
+    seen = _known(events)
+    new = []
+    for event in events:
+        key = (event.kind, event.served.decision_id.hex())
+        if key not in seen:
+            seen.add(key)
+            new.append(event)
+    return new
+
+
+def _known(events: Sequence[TokenEvent]) -> set[tuple[str, str]]:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for event in events:
+        ids[event.kind].append(event.served.decision_id.hex())
+    known: set[tuple[str, str]] = set()
+    with connection.cursor() as cursor:
+        for kind, wanted in ids.items():
+            cursor.execute(
+                f"SELECT decision_id FROM {_TABLES[kind]} WHERE decision_id = ANY(%s::uuid[])",  # noqa: S608
+                [wanted],
+            )
+            known.update((kind, bulk.hex_of(value)) for (value,) in cursor.fetchall())
+    return known
+
+
+def _judge(events: Sequence[TokenEvent], *, granted: budgets.Granted, at: datetime) -> list[_Judged]:
+    """Valid or not, and charged or not."""
+    judged = [_Judged(event, validity.reason_not_billable(event) or "") for event in events]
+    payable = [item for item in judged if not item.reason]
+    charges = [
+        budgets.Charge(
+            campaign_id=item.event.served.campaign_id,
+            advertiser_id=item.event.served.advertiser_id,
+            served_at=item.event.served.served_at,
+            micros=item.event.served.charge_micros,
+        )
+        for item in payable
+    ]
+    for item, refusal in zip(payable, budgets.charge(charges, granted=granted, at=at), strict=True):
+        item.reason = refusal or ""
+        item.charge_micros = 0 if refusal else item.event.served.charge_micros
+    return judged
+
+
+def _insert_events(judged: Sequence[_Judged]) -> None:
+    for kind, table in _TABLES.items():
+        rows = [_event_row(item) for item in judged if item.event.kind == kind]
+        bulk.insert(table, _EVENT_COLUMNS, sorted(rows, key=lambda row: str(row["decision_id"])))
+
+
+def _event_row(item: _Judged) -> dict[str, object]:
+    served = item.event.served
+    return {
+        "decision_id": served.decision_id.hex(),
+        "served_at": served.served_at,
+        "occurred_at": item.event.occurred_at,
+        "slot_id": served.slot_id,
+        "publisher_id": served.publisher_id,
+        "advertiser_id": served.advertiser_id,
+        "campaign_id": served.campaign_id,
+        "line_item_id": served.line_item_id,
+        "creative_id": served.creative_id,
+        "visitor": served.visitor.hex(),
+        "currency": served.currency,
+        "is_billable": not item.reason,
+        "reason": item.reason,
+        "charge_micros": item.charge_micros,
+        "source": served.source,
+    }
+
+
+def _add_statistics(judged: Sequence[_Judged]) -> None:
+    sums = Sums()
+    for item in judged:
+        if item.counts:
+            served, kind = item.event.served, item.event.kind
+            amounts = {f"{kind}s": 1}
+            if not item.reason:
+                amounts |= {f"billable_{kind}s": 1, "spend_micros": item.charge_micros}
+            sums.add(hour_of(served.served_at), served, served.source, **amounts)
+    sums.write()
+
+
+def _fact(event: TokenEvent) -> Fact:
+    served = event.served
+    return Fact(
+        kind=event.kind,
+        decision_id=served.decision_id.hex(),
+        served_at=served.served_at,
+        occurred_at=event.occurred_at,
+        creative_id=served.creative_id,
+        line_item_id=served.line_item_id,
+        slot_id=served.slot_id,
+        visitor=served.visitor.hex(),
+        pctr=served.pctr,
+        source=served.source,
+    )
