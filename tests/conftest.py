@@ -31,8 +31,10 @@ for _name, _url in embedded.ensure().items():
 os.environ["DJANGO_SETTINGS_MODULE"] = "adplatform.settings"
 
 import pytest  # noqa: E402
+import pytest_django  # noqa: E402
 import redis  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
 
 from deploy import browser  # noqa: E402
 
@@ -45,6 +47,17 @@ def _empty_client(url: str) -> Iterator[redis.Redis]:
     yield client
     client.flushdb()
     client.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+    """The test database as pytest-django makes it, which may be emptied between tests.
+
+    Facts and the ledger refuse TRUNCATE, except in a database called test_… by a session that asks for it.
+    """
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" SET adplatform.maintenance = on')
+        cursor.execute("SET adplatform.maintenance = on")
 
 
 @pytest.fixture

@@ -18,12 +18,20 @@ class LedgerAccount(models.Model):
         EARNED = "earned", "Publisher's earnings"
         REVENUE = "revenue", "Platform's revenue"
 
-    owner = models.ForeignKey(Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="ledger_accounts")
+    owner = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="ledger_accounts"
+    )
     kind = models.CharField(max_length=10, choices=Kind.choices)
     currency = models.CharField(max_length=3)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["owner", "kind", "currency"], name="one_account_per_owner_and_kind", nulls_distinct=False)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "kind", "currency"],
+                name="one_account_per_owner_and_kind",
+                nulls_distinct=False,
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.owner or 'Platform'} · {self.get_kind_display()} · {self.currency}"
@@ -36,7 +44,9 @@ class Posting(models.Model):
     kind = models.CharField(max_length=20)
     request_sha256 = models.CharField(max_length=64)
     memo = models.CharField(max_length=200, blank=True)
-    reverses = models.OneToOneField("self", on_delete=models.PROTECT, null=True, blank=True, related_name="reversed_by")
+    reverses = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reversed_by"
+    )
     posted_at = models.DateTimeField(help_text="When it was written")
     effective_at = models.DateTimeField(help_text="The business moment it belongs to")
     previous_sha256 = models.CharField(max_length=64)
@@ -62,6 +72,23 @@ class Entry(models.Model):
         return f"{self.account}: {self.micros}"
 
 
+class Balance(models.Model):
+    """The sum of an account's entries. Only the database itself writes it, in the statement that adds the entries.
+
+    `settled_micros` is the part of the sum that settlements moved: what an advertiser ever paid for ads (negative),
+    what a publisher ever earned.
+    """
+
+    account = models.OneToOneField(
+        LedgerAccount, on_delete=models.PROTECT, primary_key=True, related_name="balance"
+    )
+    micros = models.BigIntegerField(default=0)
+    settled_micros = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.micros}"
+
+
 class Settlement(models.Model):
     """How much of one campaign's spend in one slot and hour the books already hold; the `settle` job raises it to the
     sum of billable events, so that a late event is settled by the next run and none twice."""
@@ -74,6 +101,8 @@ class Settlement(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["hour", "campaign_id", "slot_id"], name="one_settlement_per_hour"),
+            models.UniqueConstraint(
+                fields=["hour", "campaign_id", "slot_id"], name="one_settlement_per_hour"
+            ),
             models.CheckConstraint(condition=models.Q(settled_micros__gte=0), name="settled_is_not_negative"),
         ]
