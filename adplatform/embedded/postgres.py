@@ -75,7 +75,8 @@ class Postgres:
 
     def _try_start(self) -> str:
         """Start and wait until connections are accepted; the reason when that failed, else an empty text."""
-        _forget_reused_pid(self.data)
+        for lock in (self.data / "postmaster.pid", self.places.sockets / f".s.PGSQL.{self.port}.lock"):
+            _forget_pid(lock, self.data)
         net.rotate(self.log)
         offset = self.log.stat().st_size if self.log.exists() else 0
         started = self._run(
@@ -172,18 +173,18 @@ def _pid_file_lines(data: Path) -> list[str]:
         return []
 
 
-def _forget_reused_pid(data: Path) -> None:
-    """After kill -9 another program may have got the recorded id, and PostgreSQL would then refuse to start.
+def _forget_pid(lock: Path, data: Path) -> None:
+    """Make a lock file name nobody when its process is not the server of this data folder.
 
-    Only the id is replaced: the rest of the file lets PostgreSQL check that no old backend is still at work.
+    After kill -9 another program may have got the recorded id, or a dead server waits to be reaped under it:
+    PostgreSQL would take either for a running server and refuse. Only the id is replaced: by the rest of
+    postmaster.pid PostgreSQL checks that no old backend is still at work.
     """
-    lines = _pid_file_lines(data)
-    if not lines or not lines[0].isdigit():
+    try:
+        pid, rest = lock.read_text().split("\n", 1)
+    except (OSError, ValueError):
         return
-    if "postgres" not in net.command_of(int(lines[0])):
-        path = data / "postmaster.pid"
-        with path.open("r+") as file:
-            rest = file.read().split("\n", 1)[-1]
-            file.seek(0)
-            file.truncate()
+    if pid.strip().isdigit() and str(data) not in net.command_of(int(pid)):
+        with lock.open("r+") as file:
             file.write(f"{NO_PROCESS}\n{rest}")
+            file.truncate()
