@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml.schema import Column, Floats, Mask
+from ml.schema import Column, Floats
 
 CERTAIN = 1e-12  # probabilities are kept this far from 0 and 1
 STRONG_Z = 2.58  # two-sided 1 %
@@ -19,8 +19,7 @@ ECE_BINS = 20
 
 def log_loss(p: Floats, y: Floats, weight: Floats | None = None) -> float:
     """Mean of −y·ln p − (1−y)·ln(1−p), in nats per impression."""
-    p = np.clip(np.asarray(p, dtype=np.float64), CERTAIN, 1 - CERTAIN)
-    return float(np.average(-(y * np.log(p) + (1 - y) * np.log1p(-p)), weights=weight))
+    return float(np.average(row_losses(p, y), weights=weight))
 
 
 def normalised_entropy(p: Floats, y: Floats, weight: Floats | None = None) -> float:
@@ -143,11 +142,33 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def single_rows(clicks: Floats, impressions: Floats) -> tuple[Floats, Floats, Mask]:
-    """(label, weight, usable) of aggregated rows; rows without impressions are not usable."""
-    usable = impressions > 0
-    label = np.divide(clicks, impressions, out=np.zeros(len(clicks)), where=usable)
-    return label, impressions.astype(np.float64), usable
+def mean_interval(
+    values: Floats,
+    cluster: Column,
+    weight: Floats | None = None,
+    *,
+    rounds: int = 1_000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """(mean, low, high) of a weighted mean, drawing whole clusters: the fast form for differences of losses."""
+    weight = np.ones(len(values)) if weight is None else weight
+    _, code = np.unique(cluster, return_inverse=True)
+    total, mass = np.bincount(code, weights=values * weight), np.bincount(code, weights=weight)
+    rng = np.random.default_rng(seed)
+    means = np.empty(rounds)
+    for draw in range(rounds):
+        times = np.bincount(rng.integers(0, len(mass), len(mass)), minlength=len(mass))
+        means[draw] = (total * times).sum() / (mass * times).sum()
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(total.sum() / mass.sum()), float(low), float(high)
+
+
+def row_losses(p: Floats, y: Floats) -> Floats:
+    """The log loss of each row."""
+    p = np.clip(np.asarray(p, dtype=np.float64), CERTAIN, 1 - CERTAIN)
+    losses: Floats = -(y * np.log(p) + (1 - y) * np.log1p(-p))
+    return losses
 
 
 def _groups(group: Column) -> list[Column]:

@@ -123,6 +123,14 @@ class Bilinear:
         return Matcher(W, float(self.bias))
 
 
+def run_epochs(model: Bilinear, rows: Rows, part: Ints, settings: Settings, *, epochs: int) -> None:
+    """Train on the part for that many epochs, without looking at anything else."""
+    optimiser = model.optimiser(settings)
+    rng = np.random.default_rng(settings.seed)
+    for _ in range(epochs):
+        _one_epoch(model, rows, optimiser, _batches(part, rows.group, settings.batch_size, rng))
+
+
 def descend(
     model: Bilinear,
     rows: Rows,
@@ -161,7 +169,7 @@ def _one_epoch(model: Bilinear, rows: Rows, optimiser: Any, batches: Iterator[In
         optimiser.zero_grad()
         (loss / size).backward()
         optimiser.step()
-        total, mass = total + float(loss), mass + size
+        total, mass = total + float(loss.detach()), mass + size
     return total / max(mass, 1e-12)
 
 

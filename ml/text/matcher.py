@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ml import artifacts
-from ml.schema import Floats, Vectors
+from ml.schema import Floats, Ints, Vectors
 
 KIND = "matcher"
 FILE = "matcher.safetensors"
+CHUNK_ROWS = 65_536
 
 
 class Matcher:
@@ -41,6 +42,15 @@ class Matcher:
         """Log odds of every row of U with every row of V, shape (len(U), len(V))."""
         scores: Vectors = U @ self.project(V).T
         return scores + np.float32(self.bias)
+
+    def score_pairs(self, U: Vectors, V: Vectors, u_index: Ints, v_index: Ints) -> Floats:
+        """Log odds of U[u_index[r]] with V[v_index[r]]; projects each row of V once, works in bounded memory."""
+        projected = self.project(V)
+        scores = np.empty(len(u_index))
+        for start in range(0, len(u_index), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            scores[rows] = np.einsum("nd,nd->n", U[u_index[rows]], projected[v_index[rows]])
+        return scores + self.bias
 
     def with_bias(self, bias: float) -> Matcher:
         """The same W at another level."""

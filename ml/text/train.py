@@ -19,7 +19,7 @@ import numpy as np
 from ml.ctr.calibrate import fit_level
 from ml.evaluation import metrics
 from ml.schema import Column, Floats, Ints, Mask, Vectors
-from ml.text.bilinear import Bilinear, Rows, Settings, Table, descend, scores
+from ml.text.bilinear import Bilinear, Rows, Settings, Table, descend, run_epochs, scores
 from ml.text.matcher import Matcher
 
 
@@ -52,6 +52,7 @@ def train_matcher(
     learning_rate: float = 2e-3,
     weight_decay: float = 0.05,
     patience: int = 4,
+    refit: bool = False,
     log_folder: Path | str | None = None,
     device: str = "cpu",
 ) -> tuple[Matcher, TrainReport]:
@@ -60,6 +61,8 @@ def train_matcher(
     Row r pairs U[u_index[r]] with V[v_index[r]] (row r of each where no index is given). `y` is a label or a
     rate, `weight` its impressions. `group` switches to the conditional logit. `validation` is a mask, or a share:
     then the latest rows by `time` (whole groups), or the last ones. Rows of `test` are only reported on.
+    `refit` trains again on train and validation together for the number of epochs found (the report's
+    figures of validation are then in-sample).
     """
     import torch
 
@@ -80,6 +83,10 @@ def train_matcher(
     rows = Rows.of(table, device)
     model = Bilinear(U.shape[1], V.shape[1], bias=_base_log_odds(table, parts["train"]), device=device)
     losses, best = descend(model, rows, parts, settings)
+    if refit:
+        both = np.concatenate([parts["train"], parts["validation"]])
+        model = Bilinear(U.shape[1], V.shape[1], bias=_base_log_odds(table, both), device=device)
+        run_epochs(model, rows, both, settings, epochs=best)
     shift = 0.0 if table.group is None else _missing_level(scores(model, rows), table, parts["train"])
     matcher = model.matcher()
     final = scores(model, rows) + shift
