@@ -11,7 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 
-from adplatform.core import roles
+from adplatform.billing import ledger
+from adplatform.core import clock, roles
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +50,20 @@ def test_ordinary_tables_can_be_worked_with(role: str) -> None:
         run("UPDATE jobs_job SET title = 'Probe 2' WHERE name = 'probe'")
         run("DELETE FROM jobs_job WHERE name = 'probe'")
         run("SELECT count(*) FROM events_click")
+
+
+@pytest.mark.parametrize("role", [roles.APP, roles.WORKER])
+def test_the_ledger_is_written_through_its_entries_only(role: str) -> None:
+    roles.apply()
+    advertiser = factories.organisation()
+    with acting_as(role):
+        entries = {ledger.prepaid(advertiser): 5_000_000, ledger.cash(advertiser.currency): -5_000_000}
+        ledger.post(key="deposit:1", kind="deposit", entries=entries, effective_at=clock.now())
+        run("SET CONSTRAINTS ALL IMMEDIATE")
+        run("SET CONSTRAINTS ALL DEFERRED")
+        assert ledger.prepaid(advertiser).balance.micros == 5_000_000
+    with pytest.raises(ProgrammingError, match="permission denied"), acting_as(role):
+        run("UPDATE billing_balance SET micros = 0")
 
 
 def test_the_auditor_reads_no_table() -> None:
