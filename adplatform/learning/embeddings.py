@@ -110,7 +110,7 @@ def stored_profiles() -> dict[str, tuple[str, bytes]]:
 
 def is_foreign(language: str, *, own: str | None) -> bool:
     """Whether a declared language ('de', 'pt-BR') is another than the encoder's one language."""
-    return bool(own and language and language.split("-")[0].lower() != own)
+    return bool(own and language and language.split("-", maxsplit=1)[0].lower() != own)
 
 
 def _known(encoder_id: str, digests: Sequence[str]) -> set[str]:

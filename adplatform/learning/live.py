@@ -88,10 +88,10 @@ def rebuild(redis_client: Any, until: datetime) -> dict[str, int]:
     }
 
 
-def _moment(fact: Fact) -> tuple[datetime, bool]:
-    """An impression counts when it was served, a click when it came; at one moment impressions go first."""
+def _moment(fact: Fact) -> tuple[datetime, bool, str]:
+    """An impression counts when it was served, a click when it came; at one moment impressions go first, by id."""
     is_click = fact.kind == "click"
-    return (max(fact.occurred_at, fact.served_at) if is_click else fact.served_at, is_click)
+    return (max(fact.occurred_at, fact.served_at) if is_click else fact.served_at, is_click, fact.decision_id)
 
 
 def _known(redis_client: Any, facts: Sequence[Fact]) -> Statistics:
