@@ -15,6 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from .types import FloatArray
 
 LEAST_PACE = 0.02
 DEAD_BAND = 0.05  # within it nothing changes: the same clicks for fewer writes
@@ -53,7 +58,7 @@ class Tick:
     is_delayed: bool = False
 
 
-def target_for(remaining_micros: int, shares: Sequence[float], tick: int) -> float:
+def target_for(remaining_micros: float, shares: Sequence[float], tick: int) -> float:
     """ρ: what tick should spend of what remains before it, by the traffic shares still to come."""
     to_come = math.fsum(shares[tick:])
     if to_come <= 0:
@@ -96,7 +101,7 @@ def _calmed(eta: float, recent: Sequence[float]) -> float:
     """
     if len(recent) < WINDOW:
         return eta
-    way = math.fsum(abs(b - a) for a, b in zip(recent, recent[1:], strict=False))
+    way = math.fsum(abs(b - a) for a, b in pairwise(recent))
     if way == 0:
         return eta
     distance = abs(recent[-1] - recent[0])
@@ -155,3 +160,43 @@ def step_target(
 def calibration(attributed: float, predicted: float) -> float:
     """Factor from predicted to attributed conversions, on those old enough to be complete; [0.5, 2]."""
     return min(max((attributed + 5) / (predicted + 5), 0.5), 2.0)
+
+
+# ---------------------------------------------------------------------- where lost prices are known too
+
+
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """What every multiplier would have bought in a sample of auctions: bid k·worth wins where k >= ratio.
+
+    Our own auction knows the price that would have won also where we lost, so the multiplier for what is
+    left can be solved instead of searched: the online linear programme on fresh data. Columns ascend by
+    `ratio` = price / worth; `spend` and `worth` are cumulative, per auction of the sample.
+    """
+
+    ratio: FloatArray
+    spend: FloatArray
+    worth: FloatArray
+
+    @classmethod
+    def of(cls, worth: FloatArray, price: FloatArray) -> Landscape:
+        ratio = price / np.maximum(worth, 1e-12)
+        order = np.argsort(ratio, kind="stable")
+        size = max(len(order), 1)
+        return cls(ratio[order], np.cumsum(price[order]) / size, np.cumsum(worth[order]) / size)
+
+    def for_budget(self, spend_per_auction: float, *, most: float) -> float:
+        """The least multiplier that spends what is wanted per auction; `most` where nothing spends it."""
+        place = int(np.searchsorted(self.spend, spend_per_auction, side="left"))
+        return min(float(self.ratio[place]), most) if place < len(self.ratio) else most
+
+    def for_target(
+        self, auctions: float, spent: float, worth: float, *, most: float, margin: float = 0.98
+    ) -> float:
+        """The highest multiplier that, over the auctions to come, keeps the total cost within the total
+        worth (target CPA times conversions, value over target ROAS), with a margin."""
+        kept = spent + auctions * self.spend <= margin * (worth + auctions * self.worth)
+        if not kept.any():
+            return LEAST_PACE
+        last = int(np.flatnonzero(kept)[-1])
+        return min(float(self.ratio[last]), most) if last + 1 < len(kept) else most
