@@ -5,11 +5,14 @@ MANAGE := $(VENV) manage.py
 # Runs a command with PostgreSQL and Valkey up and their addresses in its environment.
 WITH_SERVERS := $(VENV) -m adplatform.embedded
 TEST_VAR := ADPLATFORM_VAR=$(CURDIR)/var/test
+# The newest PostgreSQL of Debian's packages, and Debian's Redis.
+SYSTEM_POSTGRES ?= $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
+SYSTEM_REDIS ?= $(shell command -v redis-server)
 DEMO_ARGS ?=
 ARGS ?=
 ONCE := $(filter --once,$(DEMO_ARGS))
 
-.PHONY: help demo up test test-full chaos check bench install install-dev pins clean
+.PHONY: help demo up test test-full test-external chaos check bench install install-dev pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,16 +30,21 @@ up: ## the platform without demo data
 
 test: install-dev ## the test suite on real servers, a Celery worker and a browser (ARGS="tests/launcher -k stop")
 	@$(PYTHON) deploy/browser.py
-	@$(MANAGE) assets
-	@$(TEST_VAR) $(WITH_SERVERS) $(VENV) -m pytest -m "not long" $(ARGS)
+	@$(TEST_VAR) $(MANAGE) assets
+	@$(TEST_VAR) $(VENV) -m pytest -m "not long" $(ARGS)
 
 test-full: install-dev ## the long matrices too
 	@$(PYTHON) deploy/browser.py
-	@$(MANAGE) assets
-	@$(TEST_VAR) $(WITH_SERVERS) $(VENV) -m pytest $(ARGS)
+	@$(TEST_VAR) $(MANAGE) assets
+	@$(TEST_VAR) $(VENV) -m pytest $(ARGS)
+
+test-external: install-dev ## the database's tests again on this machine's own PostgreSQL and Redis, given by URL
+	@ADPLATFORM_VAR=$(CURDIR)/var/external ADPLATFORM_SERVER_BIN=$(SYSTEM_POSTGRES) ADPLATFORM_VALKEY_BINARY=$(SYSTEM_REDIS) \
+		$(WITH_SERVERS) --export $(VENV) -m pytest -m "not browser and not long" \
+		--ignore tests/launcher --ignore tests/ml --ignore tests/decision $(ARGS)
 
 chaos: install-dev ## fault injection at full length
-	@$(TEST_VAR) $(WITH_SERVERS) $(VENV) -m pytest tests/launcher tests/chaos $(ARGS)
+	@$(TEST_VAR) $(VENV) -m pytest tests/launcher tests/chaos $(ARGS)
 
 check: install-dev ## format, lint, types, import contracts, missing migrations
 	.venv/bin/ruff format --check .

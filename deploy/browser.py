@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Find a Chromium for the browser tests, or install Debian's when we may; else say what to do.
 
-Standard library only. Prints nothing when one is there already.
+Standard library only. Prints nothing when one is there already; with --find it prints the path and installs nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def find() -> str | None:
 
 def main() -> int:
     """Exit status 0 when a Chromium is there at the end."""
-    if find():
+    found = find()
+    if "--find" in sys.argv[1:]:
+        print(found or "no Chromium found")
+        return 0 if found else 1
+    if found:
         return 0
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         print(

@@ -76,8 +76,30 @@ def install(level: str, steps: tuple[tuple[str, ...], ...]) -> int:
         print(f"Installing {next(word for word in step if word.endswith('.txt'))} …", flush=True)
         if subprocess.run(pip, cwd=ROOT, check=False).returncode:
             return refuse("the packages could not be installed: pip's own message is above")
+    if not provide_openmp():
+        return refuse("libgomp.so.1 is missing: apt-get install libgomp1 (as root), then run this again")
     stamp.write_text(state)
     return 0
+
+
+def provide_openmp() -> bool:
+    """LightGBM's wheel expects the system's OpenMP, which a bare Debian lacks; torch carries the same library.
+
+    Where the system has none, a .pth file loads torch's at the start of every Python of this .venv.
+    """
+    python = str(VENV / "bin" / "python")
+    load = "import ctypes; ctypes.CDLL({!r})"
+    if _succeeds(python, load.format("libgomp.so.1")):
+        return True
+    carried = next(VENV.glob("lib/python3*/site-packages/torch/lib/libgomp.so.1"), None)
+    if carried is None:
+        return False
+    (carried.parents[2] / "adplatform-openmp.pth").write_text(load.format(str(carried)) + "\n")
+    return _succeeds(python, "import lightgbm")
+
+
+def _succeeds(python: str, code: str) -> bool:
+    return subprocess.run([python, "-c", code], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def make_venv() -> bool:
