@@ -1,0 +1,37 @@
+"""Money moving: deposits, and settling what was served. All of it goes through billing.ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from adplatform.accounts.models import Organisation
+from adplatform.billing import ledger, settlement
+from adplatform.billing.models import Posting
+from adplatform.billing.settlement import Settled
+
+# An event counts up to a day after it was served; ingest that was away for longer is caught up with once a day.
+LOOK_BACK = timedelta(days=3)
+
+
+class DepositError(ledger.LedgerError):
+    """A deposit that makes no sense."""
+
+
+def deposit(
+    organisation: Organisation, micros: int, *, key: str, at: datetime, memo: str = "Deposit"
+) -> Posting:
+    """Book money that arrived for an advertiser. `key` is the payment's own id: booking it again changes nothing."""
+    if organisation.kind != Organisation.Kind.ADVERTISER:
+        raise DepositError(f"{organisation} is no advertiser: it cannot deposit.")
+    if micros <= 0:
+        raise DepositError("A deposit is more than nothing.")
+    entries = {ledger.prepaid(organisation): micros, ledger.cash(organisation.currency): -micros}
+    return ledger.post(key=f"deposit:{key}", kind="deposit", entries=entries, effective_at=at, memo=memo)
+
+
+def settle(*, at: datetime, dry_run: bool = False, everything: bool = False) -> Settled:
+    """Bring the books up to the billable events of all hours that have ended by `at`: three days back, or everything."""
+    before = at.replace(minute=0, second=0, microsecond=0)
+    return settlement.settle_hours(
+        first=None if everything else before - LOOK_BACK, before=before, dry_run=dry_run
+    )
