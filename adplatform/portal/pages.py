@@ -41,6 +41,14 @@ def current(request: HttpRequest) -> Membership | None:
     return membership
 
 
+def role(request: HttpRequest) -> Membership:
+    """The role that `page` or `object_page` found."""
+    membership = current(request)
+    if membership is None:
+        raise TypeError("This page needs an organisation.")
+    return membership
+
+
 def work_in(request: HttpRequest, membership: Membership) -> None:
     """From now on the person's pages are those of this organisation."""
     request.session[SESSION_KEY] = str(membership.organisation.public_id)
@@ -73,7 +81,7 @@ def page(kind: str | None = None, *, edit: bool = False) -> Callable[[Page[P]], 
 def object_page(
     find: Callable[..., Any], owner: Callable[[Any], Organisation], *, edit: bool = False
 ) -> Callable[[Callable[..., HttpResponse]], View]:
-    """Wrap `view(request, membership, thing)`: the thing comes through its doorway, and its organisation becomes the
+    """Wrap `view(request, thing)`: the thing comes through its doorway, and its organisation becomes the
     one that the person works in (a link from a colleague may lead to another of their organisations)."""
 
     def decorate(view: Callable[..., HttpResponse]) -> View:
@@ -86,7 +94,7 @@ def object_page(
                 queries.require_edit(membership)
             work_in(request, membership)
             with timezone.override(ZoneInfo(membership.organisation.time_zone)):
-                return view(request, membership, thing, **kwargs)
+                return view(request, thing, **kwargs)
 
         return answer
 

@@ -1,0 +1,36 @@
+"""The advertiser's prepaid money, what is left of it, and what moved it in a range of days."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from adplatform.accounts.models import Membership
+from adplatform.billing import queries
+from adplatform.billing.models import LedgerAccount
+from adplatform.portal import pages, ranges
+
+
+@pages.page(pages.ADVERTISER)
+def billing(request: HttpRequest, membership: Membership) -> HttpResponse:
+    organisation = membership.organisation
+    range = ranges.asked(request, organisation)
+    account = LedgerAccount.objects.filter(
+        owner=organisation, kind=LedgerAccount.Kind.PREPAID, currency=organisation.currency
+    ).first()
+    lines = (
+        queries.statement(account, start=range.start_at, end=range.end_at, time_zone=range.zone)
+        if account
+        else []
+    )
+    context = {
+        "section": "billing",
+        "organisation": organisation,
+        "range": range,
+        "balance_micros": queries.prepaid_balance(organisation),
+        "unsettled_micros": queries.unsettled_spend(organisation),
+        "available_micros": queries.available(organisation),
+        "lines": reversed(lines),
+        "has_lines": bool(lines),
+    }
+    return render(request, "portal/billing.html", context)

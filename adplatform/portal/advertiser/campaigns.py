@@ -1,0 +1,91 @@
+"""The list of campaigns, one campaign's page, and its pause, resume and archive."""
+
+from __future__ import annotations
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from adplatform.accounts.models import Membership
+from adplatform.campaigns import queries, services
+from adplatform.campaigns.models import Campaign, Status
+from adplatform.core import clock
+from adplatform.insights.queries import totals
+from adplatform.insights.status import campaign_status as status_of
+from adplatform.portal import pages, ranges
+from adplatform.portal.advertiser.overview import results
+from adplatform.portal.advertiser.tables import campaign_rows, creative_rows, line_item_rows
+from adplatform.portal.advertiser.words import targeting_words
+from adplatform.portal.messages import error, success
+
+PER_PAGE = 50
+SAID = {
+    Status.ACTIVE: _("“%(name)s” is active."),
+    Status.PAUSED: _("“%(name)s” is paused."),
+    Status.ARCHIVED: _("“%(name)s” is archived."),
+}
+
+
+@pages.page(pages.ADVERTISER)
+def campaign_list(request: HttpRequest, membership: Membership) -> HttpResponse:
+    organisation = membership.organisation
+    range = ranges.asked(request, organisation)
+    search = request.GET.get("q", "").strip()
+    archived = request.GET.get("archived") == "1"
+    found = queries.campaigns_of(organisation, search=search, archived=archived)
+    page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    rows = campaign_rows(organisation, page, range, at=clock.now())
+    context = {
+        "section": "campaigns",
+        "organisation": organisation,
+        "membership": membership,
+        "range": range,
+        "rows": rows,
+        "page": page,
+        "search": search,
+        "archived": archived,
+        "total": totals(organisation, range, campaign_id=[row.campaign.pk for row in rows]),
+    }
+    return render(request, "portal/campaigns.html", context)
+
+
+@pages.object_page(queries.campaign_for, lambda campaign: campaign.organisation)
+def campaign_page(request: HttpRequest, campaign: Campaign) -> HttpResponse:
+    organisation, membership = campaign.organisation, pages.role(request)
+    range = ranges.asked(request, organisation)
+    line_items = line_item_rows(queries.line_items_of(campaign), organisation, range)
+    context = {
+        "section": "campaigns",
+        "organisation": organisation,
+        "membership": membership,
+        "campaign": campaign,
+        "status": status_of(campaign, clock.now()),
+        "range": range,
+        "line_items": [(row, targeting_words(row.line_item)) for row in line_items],
+        "creatives": creative_rows(queries.creatives_of(campaign), organisation, range),
+        "can_edit": membership.may_edit and campaign.source in services.SERVED_SOURCES,
+    }
+    return render(
+        request, "portal/campaign.html", context | results(organisation, range, campaign_id=campaign.pk)
+    )
+
+
+@require_POST
+@pages.object_page(queries.campaign_for, lambda campaign: campaign.organisation, edit=True)
+def campaign_status(request: HttpRequest, campaign: Campaign) -> HttpResponse:
+    status = request.POST.get("status", "")
+    try:
+        services.set_campaign_status(
+            user=pages.person(request), campaign=campaign, status=services.wanted(status), at=clock.now()
+        )
+    except services.CampaignError as refusal:
+        error(request, str(refusal))
+        return redirect("portal:campaign", campaign.public_id)
+    success(request, str(SAID[Status(status)]) % {"name": campaign})
+    return (
+        redirect("portal:campaigns")
+        if status == Status.ARCHIVED
+        else redirect("portal:campaign", campaign.public_id)
+    )

@@ -1,0 +1,48 @@
+"""Figures of the advertiser's pages as JSON, from the same numbers as the tables beside them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.http import HttpRequest, JsonResponse
+
+from adplatform.accounts.models import Membership, Organisation
+from adplatform.campaigns.models import Campaign
+from adplatform.campaigns.queries import campaign_for
+from adplatform.core import clock
+from adplatform.insights import charts, queries
+from adplatform.insights.metrics import Range
+from adplatform.portal import pages, ranges
+
+
+@pages.page(pages.ADVERTISER)
+def roi(request: HttpRequest, membership: Membership) -> JsonResponse:
+    return _roi(request, membership.organisation)
+
+
+@pages.object_page(campaign_for, lambda campaign: campaign.organisation)
+def campaign_roi(request: HttpRequest, campaign: Campaign) -> JsonResponse:
+    return _roi(request, campaign.organisation, campaign_id=campaign.pk)
+
+
+@pages.object_page(campaign_for, lambda campaign: campaign.organisation)
+def campaign_pace(_request: HttpRequest, campaign: Campaign) -> JsonResponse:
+    """Today's spend by hour beside an even pace to the day's budget."""
+    organisation = campaign.organisation
+    at: datetime = clock.now()
+    hours = queries.by_hour(
+        organisation, Range.last(1, zone=organisation.time_zone, at=at), campaign_id=campaign.pk
+    )
+    elapsed = {hour: total for hour, total in hours.items() if hour <= at}
+    due_micros = (campaign.daily_budget_micros or 0) * len(elapsed) // len(hours)
+    figure = charts.spend_pace_figure(
+        elapsed, amount_micros=due_micros, currency=campaign.currency, zone=organisation.time_zone
+    )
+    return JsonResponse(figure)
+
+
+def _roi(request: HttpRequest, organisation: Organisation, **filters: object) -> JsonResponse:
+    range = ranges.asked(request, organisation)
+    days = queries.by_day(organisation, range, **filters)
+    before = queries.by_day(organisation, range.previous(), **filters)
+    return JsonResponse(charts.roi_figure(days, before, currency=organisation.currency))

@@ -1,0 +1,127 @@
+"""Changing what runs: a campaign's money and dates, its line items. Raising a budget is asked for a second time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from adplatform.accounts.models import Organisation
+from adplatform.campaigns import services
+from adplatform.campaigns.forms import CampaignForm, LineItemForm
+from adplatform.campaigns.models import Campaign, LineItem, Status
+from adplatform.campaigns.queries import campaign_for, line_item_for
+from adplatform.core import clock
+from adplatform.core.money import format_micros
+from adplatform.portal import pages
+from adplatform.portal.advertiser.wizard import status
+from adplatform.portal.messages import error, success
+
+RAISED: dict[str, str | Promise] = {
+    "daily_budget_micros": gettext_lazy("The daily budget rises from %(before)s to %(after)s."),
+    "flight_budget_micros": gettext_lazy("The total budget rises from %(before)s to %(after)s."),
+}
+
+
+def owner_of_line_item(line_item: LineItem) -> Organisation:
+    return line_item.campaign.organisation
+
+
+@pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
+def edit_campaign(request: HttpRequest, campaign: Campaign) -> HttpResponse:
+    organisation, at = campaign.organisation, clock.now()
+    form = CampaignForm(request.POST or None, organisation=organisation, at=at, campaign=campaign)
+    asked: list[str] = []
+    if form.is_valid():
+        asked = raised_in_words(form, campaign.currency)
+        if not asked or "confirmed" in request.POST:
+            return _save_campaign(request, campaign, form)
+    context = {
+        "section": "campaigns",
+        "organisation": organisation,
+        "campaign": campaign,
+        "form": form,
+        "asked": asked,
+    }
+    return render(request, "portal/campaign_edit.html", context, status=status(form))
+
+
+def _save_campaign(request: HttpRequest, campaign: Campaign, form: CampaignForm) -> HttpResponse:
+    try:
+        services.update_campaign(
+            user=pages.person(request), campaign=campaign, at=form.at, **form.fields_of_campaign()
+        )
+    except services.CampaignError as refusal:
+        error(request, str(refusal))
+    else:
+        success(request, _("“%(name)s” is saved.") % {"name": form.cleaned_data["name"]})
+    return redirect("portal:campaign", campaign.public_id)
+
+
+def raised_in_words(form: CampaignForm, currency: str) -> list[str]:
+    """A sentence for each budget that lets more be spent than before."""
+
+    def amount(micros: int | None) -> str:
+        return _("no limit") if micros is None else format_micros(micros, currency)
+
+    return [
+        str(RAISED[name]) % {"before": amount(before), "after": amount(after)}
+        for name, before, after in form.raised_budgets()
+    ]
+
+
+@pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
+def new_line_item(request: HttpRequest, campaign: Campaign) -> HttpResponse:
+    return _line_item(request, campaign, None)
+
+
+@pages.object_page(line_item_for, owner_of_line_item, edit=True)
+def edit_line_item(request: HttpRequest, line_item: LineItem) -> HttpResponse:
+    return _line_item(request, line_item.campaign, line_item)
+
+
+def _line_item(request: HttpRequest, campaign: Campaign, line_item: LineItem | None) -> HttpResponse:
+    form = LineItemForm(request.POST or None, campaign=campaign, line_item=line_item)
+    if form.is_valid():
+        try:
+            saved = services.save_line_item(
+                user=pages.person(request),
+                campaign=campaign,
+                line_item=line_item,
+                **form.fields_of_line_item(),
+            )
+        except services.CampaignError as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            success(request, _("“%(name)s” is saved.") % {"name": saved})
+            if line_item is None:
+                return redirect("portal:creative_new", saved.public_id)
+            return redirect("portal:campaign", campaign.public_id)
+    context: dict[str, Any] = {
+        "section": "campaigns",
+        "campaign": campaign,
+        "line_item": line_item,
+        "form": form,
+    }
+    return render(request, "portal/line_item_edit.html", context, status=status(form))
+
+
+@require_POST
+@pages.object_page(line_item_for, owner_of_line_item, edit=True)
+def line_item_status(request: HttpRequest, line_item: LineItem) -> HttpResponse:
+    wanted = request.POST.get("status", "")
+    try:
+        services.set_line_item_status(
+            user=pages.person(request), line_item=line_item, status=services.wanted(wanted)
+        )
+    except services.CampaignError as refusal:
+        error(request, str(refusal))
+    else:
+        words = {"name": line_item, "state": Status(wanted).label.lower()}
+        success(request, _("“%(name)s” is %(state)s.") % words)
+    return redirect("portal:campaign", line_item.campaign.public_id)
