@@ -55,7 +55,9 @@ class Organisation(TimeStamped):
     kind = models.CharField(max_length=10, choices=Kind.choices)
     currency = models.CharField(max_length=3, default="USD")
     time_zone = models.CharField(max_length=40, default="UTC")
-    revenue_share_bp = models.PositiveIntegerField(default=7_000, help_text="Publisher's part of what an advertiser pays, in basis points")
+    revenue_share_bp = models.PositiveIntegerField(
+        default=7_000, help_text="Publisher's part of what an advertiser pays, in basis points"
+    )
     is_active = models.BooleanField(default=True)
     is_synthetic = models.BooleanField(default=False, help_text="Made by the demo market: every page says so")
     members = models.ManyToManyField(User, through="Membership", related_name="organisations")
@@ -63,8 +65,12 @@ class Organisation(TimeStamped):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=models.Q(currency__regex=r"^[A-Z]{3}$"), name="currency_is_iso_4217"),
-            models.CheckConstraint(condition=models.Q(revenue_share_bp__lte=10_000), name="share_is_at_most_everything"),
+            models.CheckConstraint(
+                condition=models.Q(currency__regex=r"^[A-Z]{3}$"), name="currency_is_iso_4217"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(revenue_share_bp__lte=10_000), name="share_is_at_most_everything"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -84,7 +90,11 @@ class Membership(TimeStamped):
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MANAGER)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "organisation"], name="one_role_per_person_and_organisation")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "organisation"], name="one_role_per_person_and_organisation"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.user} · {self.organisation} · {self.role}"

@@ -13,7 +13,9 @@ class Visitor(models.Model):
     pseudonym = models.CharField(max_length=32, unique=True)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
-    source = models.CharField(max_length=20, default="live", help_text="live, demo, or the data set it was imported from")
+    source = models.CharField(
+        max_length=20, default="live", help_text="live, demo, or the data set it was imported from"
+    )
 
     def __str__(self) -> str:
         return self.pseudonym
@@ -50,7 +52,11 @@ class Behaviour(models.Model):
     occurred_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["visitor", "kind", "item", "occurred_at"], name="one_behaviour_per_moment")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["visitor", "kind", "item", "occurred_at"], name="one_behaviour_per_moment"
+            )
+        ]
         indexes = [models.Index(fields=["visitor", "-occurred_at"], name="behaviour_newest")]
 
     def __str__(self) -> str:

@@ -18,7 +18,11 @@ class Pace(models.Model):
     computed_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(multiplier__gte=0) & models.Q(multiplier__lte=3), name="pace_is_sane")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(multiplier__gte=0) & models.Q(multiplier__lte=3), name="pace_is_sane"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.campaign} ×{self.multiplier:.2f}"

@@ -37,23 +37,44 @@ class Campaign(TimeStamped):
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.DRAFT)
-    bid_strategy = models.CharField(max_length=24, choices=BidStrategy.choices, default=BidStrategy.MANUAL_CPC)
+    bid_strategy = models.CharField(
+        max_length=24, choices=BidStrategy.choices, default=BidStrategy.MANUAL_CPC
+    )
     currency = models.CharField(max_length=3, default="USD")
     daily_budget_micros = models.BigIntegerField(null=True, blank=True)
     flight_budget_micros = models.BigIntegerField(null=True, blank=True)
-    target_roas_bp = models.PositiveIntegerField(null=True, blank=True, help_text="30000 means revenue of 3 times the spend")
+    target_roas_bp = models.PositiveIntegerField(
+        null=True, blank=True, help_text="30000 means revenue of 3 times the spend"
+    )
     start_at = models.DateTimeField()
     end_at = models.DateTimeField(null=True, blank=True)
-    category = models.CharField(max_length=60, blank=True, help_text="Competing advertisers of one category are kept apart")
-    source = models.CharField(max_length=20, default="live", help_text="live, demo, or the data set it was imported from (never billable)")
+    category = models.CharField(
+        max_length=60, blank=True, help_text="Competing advertisers of one category are kept apart"
+    )
+    source = models.CharField(
+        max_length=20,
+        default="live",
+        help_text="live, demo, or the data set it was imported from (never billable)",
+    )
 
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=Q(daily_budget_micros__isnull=True) | Q(daily_budget_micros__gt=0), name="daily_budget_is_positive"),
-            models.CheckConstraint(condition=Q(flight_budget_micros__isnull=True) | Q(flight_budget_micros__gt=0), name="flight_budget_is_positive"),
-            models.CheckConstraint(condition=Q(end_at__isnull=True) | Q(end_at__gt=F("start_at")), name="flight_ends_after_it_starts"),
-            models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="campaign_currency_is_iso_4217"),
+            models.CheckConstraint(
+                condition=Q(daily_budget_micros__isnull=True) | Q(daily_budget_micros__gt=0),
+                name="daily_budget_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(flight_budget_micros__isnull=True) | Q(flight_budget_micros__gt=0),
+                name="flight_budget_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(end_at__isnull=True) | Q(end_at__gt=F("start_at")),
+                name="flight_ends_after_it_starts",
+            ),
+            models.CheckConstraint(
+                condition=Q(currency__regex=r"^[A-Z]{3}$"), name="campaign_currency_is_iso_4217"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -74,15 +95,21 @@ class LineItem(TimeStamped):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
     bid_micros = models.BigIntegerField()
     pacing = models.CharField(max_length=5, choices=Pacing.choices, default=Pacing.EVEN)
-    targeting = models.JSONField(default=dict, blank=True, help_text="Rules as decision.targeting.parse reads them")
-    cap_impressions = models.PositiveIntegerField(null=True, blank=True, help_text="Most impressions one visitor sees in the window")
+    targeting = models.JSONField(
+        default=dict, blank=True, help_text="Rules as decision.targeting.parse reads them"
+    )
+    cap_impressions = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most impressions one visitor sees in the window"
+    )
     cap_window_seconds = models.PositiveIntegerField(default=86_400)
 
     class Meta:
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(condition=Q(bid_micros__gt=0), name="bid_is_positive"),
-            models.CheckConstraint(condition=Q(cap_impressions__isnull=True) | Q(cap_impressions__gt=0), name="cap_is_positive"),
+            models.CheckConstraint(
+                condition=Q(cap_impressions__isnull=True) | Q(cap_impressions__gt=0), name="cap_is_positive"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -111,15 +138,24 @@ class Creative(TimeStamped):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
     review = models.CharField(max_length=10, choices=Review.choices, default=Review.PENDING)
     review_note = models.TextField(blank=True)
-    reviewed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="reviews")
+    reviewed_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="reviews"
+    )
     reviewed_at = models.DateTimeField(null=True, blank=True)
     external_key = models.CharField(max_length=120, blank=True, help_text="Key at the source of an import")
 
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=Q(landing_url__startswith="https://") | Q(landing_url__startswith="http://"), name="landing_page_is_http"),
-            models.UniqueConstraint(fields=["line_item", "external_key"], condition=~Q(external_key=""), name="one_creative_per_external_key"),
+            models.CheckConstraint(
+                condition=Q(landing_url__startswith="https://") | Q(landing_url__startswith="http://"),
+                name="landing_page_is_http",
+            ),
+            models.UniqueConstraint(
+                fields=["line_item", "external_key"],
+                condition=~Q(external_key=""),
+                name="one_creative_per_external_key",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -142,7 +178,9 @@ class Budget(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["campaign", "date"], name="one_budget_per_day", nulls_distinct=False),
+            models.UniqueConstraint(
+                fields=["campaign", "date"], name="one_budget_per_day", nulls_distinct=False
+            ),
             models.CheckConstraint(condition=Q(amount_micros__gte=0), name="budget_is_not_negative"),
             models.CheckConstraint(condition=Q(spent_micros__gte=0), name="spend_is_not_negative"),
         ]

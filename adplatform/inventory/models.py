@@ -21,7 +21,9 @@ class Site(TimeStamped):
     public_id = models.CharField(max_length=12, unique=True, default=new_public_id, editable=False)
     name = models.CharField(max_length=120)
     domain = models.CharField(max_length=253)
-    description = models.TextField(blank=True, help_text="What the site is about: the encoder reads it where a visitor has no profile")
+    description = models.TextField(
+        blank=True, help_text="What the site is about: the encoder reads it where a visitor has no profile"
+    )
     category = models.CharField(max_length=60, blank=True)
     language = models.CharField(max_length=8, default="en")
     currency = models.CharField(max_length=3, default="USD")
@@ -32,7 +34,9 @@ class Site(TimeStamped):
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(fields=["publisher", "domain"], name="one_site_per_publisher_and_domain"),
-            models.CheckConstraint(condition=models.Q(currency__regex=r"^[A-Z]{3}$"), name="site_currency_is_iso_4217"),
+            models.CheckConstraint(
+                condition=models.Q(currency__regex=r"^[A-Z]{3}$"), name="site_currency_is_iso_4217"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -54,14 +58,18 @@ class AdSlot(TimeStamped):
     width = models.PositiveIntegerField(default=300)
     height = models.PositiveIntegerField(default=250)
     position = models.PositiveSmallIntegerField(default=1, help_text="1 is the top of the page")
-    floor_micros = models.BigIntegerField(default=0, help_text="Least price of 1,000 impressions, in micros of the site's currency")
+    floor_micros = models.BigIntegerField(
+        default=0, help_text="Least price of 1,000 impressions, in micros of the site's currency"
+    )
     is_active = models.BooleanField(default=True)
 
     class Meta:
         ordering = ["site", "position", "name"]
         constraints = [
             models.CheckConstraint(condition=models.Q(floor_micros__gte=0), name="floor_is_not_negative"),
-            models.CheckConstraint(condition=models.Q(width__gte=1) & models.Q(height__gte=1), name="slot_has_a_size"),
+            models.CheckConstraint(
+                condition=models.Q(width__gte=1) & models.Q(height__gte=1), name="slot_has_a_size"
+            ),
             models.UniqueConstraint(fields=["site", "name"], name="one_slot_per_site_and_name"),
         ]
 
