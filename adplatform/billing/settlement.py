@@ -66,6 +66,7 @@ class _Item:
     currency: str
     cost_micros: int
     settled_micros: int
+    earned_micros: int
     postings: int
 
     @property
@@ -105,7 +106,8 @@ def _open_hours(first: datetime | None, before: datetime) -> list[datetime]:
 
 _ITEMS = """
     SELECT cost.campaign_id, cost.slot_id, cost.advertiser_id, cost.publisher_id, cost.currency,
-        (cost.micros - coalesce(held.settled_micros, 0))::bigint, coalesce(held.settled_micros, 0), coalesce(held.postings, 0)
+        (cost.micros - coalesce(held.settled_micros, 0))::bigint, coalesce(held.settled_micros, 0),
+        coalesce(held.earned_micros, 0), coalesce(held.postings, 0)
     FROM (
         SELECT campaign_id, slot_id, min(advertiser_id) AS advertiser_id, min(publisher_id) AS publisher_id,
             min(currency) AS currency, sum(charge_micros) AS micros
@@ -158,6 +160,7 @@ def _post(items: Sequence[_Item], books: _Books) -> None:
             campaign_id=item.campaign_id,
             slot_id=item.slot_id,
             settled_micros=item.settled_micros + item.cost_micros,
+            earned_micros=item.earned_micros + books.publisher_part(item),
             postings=item.postings + 1,
         )
         for item in items
@@ -166,7 +169,7 @@ def _post(items: Sequence[_Item], books: _Books) -> None:
         rows,
         update_conflicts=True,
         unique_fields=["hour", "campaign_id", "slot_id"],
-        update_fields=["settled_micros", "postings"],
+        update_fields=["settled_micros", "earned_micros", "postings"],
     )
 
 
@@ -193,8 +196,12 @@ class _Books:
         self._read_names("campaign", {item.campaign_id for item in items})
         self._read_names("slot", {item.slot_id for item in items})
 
+    def publisher_part(self, item: _Item) -> int:
+        return money.split(item.cost_micros, self._shares[item.publisher_id])[0]
+
     def draft(self, item: _Item) -> ledger.Draft:
-        publisher_micros, platform_micros = money.split(item.cost_micros, self._shares[item.publisher_id])
+        publisher_micros = self.publisher_part(item)
+        platform_micros = item.cost_micros - publisher_micros
         entries = {
             self._accounts[item.advertiser_id, Kind.PREPAID, item.currency]: -item.cost_micros,
             self._accounts[item.publisher_id, Kind.EARNED, item.currency]: publisher_micros,
