@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection, transaction
 
 from adplatform.accounts.models import Organisation
-from adplatform.billing.models import Balance, Entry, LedgerAccount, Posting
+from adplatform.billing.models import Balance, LedgerAccount, Posting
 from adplatform.core import clock
 
 LOCK = 7_236_454  # advisory lock of the chain's end; the database's triggers take the same
@@ -197,15 +197,53 @@ def _append(drafts: Sequence[Draft]) -> list[Posting]:
         posting = _posting(draft, previous, posted_at)
         previous = posting.row_sha256
         postings.append(posting)
-    Posting.objects.bulk_create(postings)
-    Entry.objects.bulk_create(
-        [
-            Entry(posting=posting, account=account, currency=account.currency, micros=micros)
-            for posting, draft in zip(postings, drafts, strict=True)
-            for account, micros in draft.entries.items()
-        ]
-    )
+    _insert_postings(postings)
+    _insert_entries(postings, drafts)
     return postings
+
+
+# Arrays, not one parameter per value: a month of hourly settlements is a hundred thousand postings.
+_INSERT_POSTINGS = """
+    INSERT INTO billing_posting (key, kind, request_sha256, memo, reverses_id, posted_at, effective_at, previous_sha256, row_sha256)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+    RETURNING id, key
+"""
+_POSTING_FIELDS = (
+    "key",
+    "kind",
+    "request_sha256",
+    "memo",
+    "reverses_id",
+    "posted_at",
+    "effective_at",
+    "previous_sha256",
+    "row_sha256",
+)
+_INSERT_ENTRIES = """
+    INSERT INTO billing_entry (posting_id, account_id, currency, micros)
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[])
+"""
+
+
+def _insert_postings(postings: Sequence[Posting]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT_POSTINGS, [[getattr(posting, name) for posting in postings] for name in _POSTING_FIELDS]
+        )
+        ids = {key: pk for pk, key in cursor.fetchall()}
+    for posting in postings:
+        posting.pk = ids[posting.key]
+        posting._state.adding = False
+
+
+def _insert_entries(postings: Sequence[Posting], drafts: Sequence[Draft]) -> None:
+    rows = [
+        (posting.pk, account.pk, account.currency, micros)
+        for posting, draft in zip(postings, drafts, strict=True)
+        for account, micros in draft.entries.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_ENTRIES, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _posting(draft: Draft, previous: str, posted_at: datetime) -> Posting:
