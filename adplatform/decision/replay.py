@@ -16,8 +16,8 @@ import numpy as np
 from .pacing import Landscape, Pace, Tick, step, target_for
 from .types import BoolArray, DecisionError, FloatArray
 
-SAMPLE = 20_000  # auctions that the landscape remembers
-RELEARN = 2_000  # auctions between two sortings of it
+SAMPLE = 2_000  # auctions that the landscape remembers: longer memories lose to the hour of the day
+RELEARN = 200  # auctions between two sortings of it
 DUAL_START = 0.5
 
 
