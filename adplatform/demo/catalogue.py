@@ -81,6 +81,19 @@ class MarketPlan(msgspec.Struct, frozen=True):
     def topics(self) -> tuple[str, ...]:
         return tuple(self.pages)
 
+    @property
+    def sites(self) -> tuple[SitePlan, ...]:
+        return tuple(site for publisher in self.publishers for site in publisher.sites)
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        return tuple(
+            offer
+            for advertiser in self.advertisers
+            for campaign in advertiser.campaigns
+            for offer in campaign.offers
+        )
+
 
 @cache
 def market() -> MarketPlan:

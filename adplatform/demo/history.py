@@ -1,0 +1,214 @@
+"""Thirty days of the invented market, lived through the services that serve real visitors, with time passed in.
+
+Each page view is an ad request to the serving code; its tokens become impressions, views and clicks on the stream;
+ingest stores and charges them; jobs settle, pace, embed and train at their hours. Nothing inserts a fact, a sum or a
+posting by itself. Days are seeded, so that a day that was interrupted is lived again with the same decision ids,
+which ingest counts once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+
+from adplatform.accounts.models import Organisation
+from adplatform.core import pseudonym
+from adplatform.decision.types import AdRequest, Placement, Slot
+from adplatform.demo.build import ORDER, Ad, Market, micros
+from adplatform.demo.catalogue import MarketPlan
+from adplatform.demo.truth import Person, Truth
+from adplatform.demo.visits import Visit, day_of_visits, page_text
+from adplatform.events.models import Impression
+from adplatform.events.records import Served, TokenEvent, pack
+from adplatform.events.services import Report, record_conversions
+from adplatform.serving import consent, pipeline
+from adplatform.serving.decide import Shown
+from adplatform.serving.parse import Asked
+from adplatform.serving.publish import publish
+from adplatform.serving.server import Server
+
+SOURCE = "demo"
+ROUND = timedelta(hours=4)  # how often the books, paces and snapshot are brought up to date in the past
+RENDERED = 0.98
+VIEWABLE = {1: 0.82, 2: 0.64, 3: 0.48}
+CLICK_DELAY_SECONDS = (1.5, 45.0)
+ORDER_DELAY_MINUTES = 25.0
+
+
+@dataclass
+class Tally:
+    """What a stretch of history came to."""
+
+    requests: int = 0
+    ads: int = 0
+    clicks: int = 0
+    orders: int = 0
+
+    def add(self, other: Tally) -> None:
+        self.requests += other.requests
+        self.ads += other.ads
+        self.clicks += other.clicks
+        self.orders += other.orders
+
+
+@dataclass
+class _Round:
+    """What visitors did within one round, before it is sent."""
+
+    events: list[bytes] = field(default_factory=list)
+    impressions: list[tuple[Served, datetime]] = field(default_factory=list)
+    orders: dict[int, list[Report]] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+
+class History:
+    """Lives one day after the other. `seen` is what the truth remembers of fatigue, per person and headline."""
+
+    def __init__(self, *, plan: MarketPlan, truth: Truth, market: Market, seed: int, scale: float) -> None:
+        self._plan = plan
+        self._truth = truth
+        self._market = market
+        self._seed = seed
+        self._scale = scale
+        self._evidence = consent.encode(range(1, 11))
+        self._pseudonyms = [pseudonym.pseudonym(person.key) for person in truth.people]
+        self._advertisers = Organisation.objects.in_bulk(list(market.actions))
+        self._seen = self._remembered()
+
+    def live(self, day: date) -> Tally:
+        """One UTC day, round by round."""
+        rng = Random(f"{self._seed}:{day}")
+        server = Server.from_settings(rng=rng, draw=rng.randbytes)
+        visits = day_of_visits(self._truth, self._plan, day, seed=self._seed, scale=self._scale)
+        total = Tally()
+        for until, chunk in rounds(day, visits):
+            publish(at=until - ROUND)
+            server.refresh()
+            lived = _Round()
+            for visit in chunk:
+                self._visit(visit, server, rng, lived)
+            self._send(lived, server, at=until)
+            total.add(lived.tally)
+        return total
+
+    # --- a page view --------------------------------------------------------------------------------------------------
+
+    def _visit(self, visit: Visit, server: Server, rng: Random, lived: _Round) -> None:
+        person = self._truth.people[visit.person]
+        answered = server.decide(
+            Asked(self._request(visit, person, server, rng), self._proof(person), SOURCE)
+        )
+        lived.tally.requests += len(answered.filled)
+        for shown in answered.shown:
+            if rng.random() < RENDERED:
+                self._impression(shown, visit, rng, lived)
+
+    def _request(self, visit: Visit, person: Person, server: Server, rng: Random) -> AdRequest:
+        places = self._market.sites[visit.site]
+        slots = [self._slot(server, place.slot.public_id) for place in places]
+        return AdRequest(
+            request_id=str(uuid.UUID(bytes=rng.randbytes(16), version=4)),
+            at=visit.at,
+            placements=tuple(Placement(str(number), slot) for number, slot in enumerate(slots)),
+            visitor=self._pseudonyms[visit.person] if person.agreed else None,
+            url=f"https://{places[0].site.domain}/{visit.topic}",
+            keywords=page_text(visit.title, visit.topic),
+            language="en",
+            country=person.country,
+            device=person.device,
+        )
+
+    def _slot(self, server: Server, public_id: str) -> Slot | None:
+        return server.snapshot.slots.get(public_id) if server.snapshot else None
+
+    def _proof(self, person: Person) -> str:
+        return self._evidence if person.agreed else ""
+
+    def _impression(self, shown: Shown, visit: Visit, rng: Random, lived: _Round) -> None:
+        served, ad = shown.served, self._market.ads.get(shown.served.creative_id)
+        if ad is None:  # a campaign that somebody added to the demo: nobody is known to like it
+            return
+        person = self._truth.people[visit.person]
+        position = self._position(visit, served.slot_id)
+        rendered_at = visit.at + timedelta(seconds=0.4 + rng.random())
+        lived.tally.ads += 1
+        lived.impressions.append((served, rendered_at))
+        lived.events.append(pack(TokenEvent("impression", served, rendered_at)))
+        if rng.random() < VIEWABLE[position]:
+            lived.events.append(pack(TokenEvent("view", served, rendered_at + timedelta(seconds=1.2))))
+        memory = (visit.person, ad.offer.headline)
+        p = self._truth.click_probability(
+            person, ad.offer, position=position, seen=self._seen[memory], hour=visit.hour
+        )
+        self._seen[memory] += 1
+        if rng.random() < p:
+            clicked_at = rendered_at + timedelta(seconds=rng.uniform(*CLICK_DELAY_SECONDS))
+            lived.events.append(pack(TokenEvent("click", served, clicked_at)))
+            lived.tally.clicks += 1
+            if order := self._order(ad, person, served, clicked_at=clicked_at, rng=rng):
+                lived.orders.setdefault(ad.advertiser_id, []).append(order)
+                lived.tally.orders += 1
+
+    def _position(self, visit: Visit, slot_id: int) -> int:
+        return next(
+            place.slot.position for place in self._market.sites[visit.site] if place.slot.pk == slot_id
+        )
+
+    def _order(
+        self, ad: Ad, person: Person, served: Served, *, clicked_at: datetime, rng: Random
+    ) -> Report | None:
+        """The order that a click may lead to, as the advertiser's shop reports it."""
+        p = self._truth.conversion_probability(person, ad.offer, base_rate=ad.campaign.conversion_rate)
+        if rng.random() >= p:
+            return None
+        return Report(
+            event_id=served.decision_id.hex(),
+            action=ORDER,
+            occurred_at=clicked_at + timedelta(minutes=rng.expovariate(1 / ORDER_DELAY_MINUTES)),
+            value_micros=micros(ad.campaign.order_value * rng.lognormvariate(0, 0.35)),
+            click=served,
+        )
+
+    # --- the end of a round -------------------------------------------------------------------------------------------
+
+    def _send(self, lived: _Round, server: Server, *, at: datetime) -> None:
+        """Decisions, then events, to the stream; from there to the books; orders last, as advertisers report them."""
+        server.flush()
+        server.stream.append_many(lived.events)
+        for served, moment in lived.impressions:
+            server.note("impression", served, at=moment)
+        server.flush()
+        while pipeline.drain(at=at):
+            pass
+        for advertiser_id, reports in lived.orders.items():
+            latest = max(report.occurred_at for report in reports)
+            record_conversions(
+                advertiser=self._advertisers[advertiser_id],
+                reports=reports,
+                at=max(at, latest),
+                source=SOURCE,
+            )
+
+    def _remembered(self) -> Counter[tuple[int, str]]:
+        """Fatigue as the facts tell it, for a history that goes on after an interruption."""
+        people = {name: index for index, name in enumerate(self._pseudonyms)}
+        rows = (
+            Impression.objects.filter(source=SOURCE).exclude(visitor="").values_list("visitor", "creative_id")
+        )
+        return Counter(
+            (people[visitor], self._market.ads[creative].offer.headline)
+            for visitor, creative in rows.iterator()
+            if visitor in people and creative in self._market.ads
+        )
+
+
+def rounds(day: date, visits: Sequence[Visit]) -> Iterator[tuple[datetime, list[Visit]]]:
+    """(end, visits) of each round of a UTC day."""
+    start = datetime.combine(day, time(), UTC)
+    for number in range(int(timedelta(days=1) / ROUND)):
+        begin, end = start + number * ROUND, start + (number + 1) * ROUND
+        yield end, [visit for visit in visits if begin <= visit.at < end]
