@@ -119,8 +119,8 @@ class Bilinear:
         """W = scale·1 + D as numpy."""
         W = self.delta.detach().cpu().numpy().copy()
         if self.square:
-            W += float(self.scale) * np.eye(len(W), dtype=np.float32)
-        return Matcher(W, float(self.bias))
+            W += self.scale.item() * np.eye(len(W), dtype=np.float32)
+        return Matcher(W, self.bias.item())
 
 
 def run_epochs(model: Bilinear, rows: Rows, part: Ints, settings: Settings, *, epochs: int) -> None:
