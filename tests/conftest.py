@@ -31,14 +31,14 @@ for _name, _url in embedded.ensure().items():
 os.environ["DJANGO_SETTINGS_MODULE"] = "adplatform.settings"
 
 import pytest  # noqa: E402
-import pytest_django  # noqa: E402
 import redis  # noqa: E402
 from django.conf import settings  # noqa: E402
-from django.db import connection  # noqa: E402
 
 from deploy import browser  # noqa: E402
 
-settings.DATABASES  # noqa: B018 - loads the settings, after which pytest-django sets Django up
+# Loads the settings, after which pytest-django sets Django up. Facts and the ledger refuse TRUNCATE, except in a
+# database called test_… by a session that asks for it: pytest-django empties tables so.
+settings.DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c adplatform.maintenance=on"
 
 
 def _empty_client(url: str) -> Iterator[redis.Redis]:
@@ -47,17 +47,6 @@ def _empty_client(url: str) -> Iterator[redis.Redis]:
     yield client
     client.flushdb()
     client.close()
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
-    """The test database as pytest-django makes it, which may be emptied between tests.
-
-    Facts and the ledger refuse TRUNCATE, except in a database called test_… by a session that asks for it.
-    """
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" SET adplatform.maintenance = on')
-        cursor.execute("SET adplatform.maintenance = on")
 
 
 @pytest.fixture
