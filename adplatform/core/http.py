@@ -85,8 +85,3 @@ def host_of(url: str) -> str:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
         return ""
-
-
-def within_domain(host: str, domain: str) -> bool:
-    """Whether a host is the domain or below it."""
-    return host == domain or host.endswith(f".{domain}")

@@ -17,6 +17,10 @@ SUMS = (
 _KEY = ("hour", "creative_id", "slot_id", "source")
 _OWNERS = ("advertiser_id", "publisher_id", "campaign_id", "line_item_id", "currency")
 _COLUMNS = (*_KEY, *_OWNERS, *SUMS)
+_ADD = (
+    "INSERT INTO events_hourlystat ({columns}) SELECT {columns} FROM json_populate_recordset("
+    "NULL::events_hourlystat, %s) ON CONFLICT ON CONSTRAINT one_hourly_stat DO UPDATE SET {sums}"
+)
 _FILL_COLUMNS = ("hour", "slot_id", "reason", "source", "publisher_id", "requests")
 
 
@@ -41,8 +45,7 @@ class Sums:
         rows: Iterable[Mapping[str, Any]] = (self._rows[key] for key in sorted(self._rows, key=str))
         sums = ", ".join(f"{name} = events_hourlystat.{name} + EXCLUDED.{name}" for name in SUMS)
         bulk.execute(
-            "INSERT INTO events_hourlystat ({columns}) SELECT {columns} FROM json_populate_recordset("
-            "NULL::events_hourlystat, %s) ON CONFLICT ON CONSTRAINT one_hourly_stat DO UPDATE SET " + sums,  # noqa: S608
+            _ADD.replace("{sums}", sums),
             _COLUMNS,
             rows,
         )

@@ -1,0 +1,152 @@
+"""What serving knows of a visitor, in one Valkey trip: the profile and counts that workers wrote, and frequency caps.
+
+Caps are checked on reading and counted on impression, in fixed windows: `cap:{pseudonym}` holds the fields
+`{scope}:{id}:{window_seconds}:{bucket}`, where bucket is the moment divided by the window. Counting happens in a
+background thread, so that an impression needs no second trip; fields of past windows are dropped on the way. Also
+here: what this process has spent since its snapshot was built, an estimate that lets it stop near a limit. The truth
+is what ingest charges. No Django here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+
+from adplatform.decision.types import Candidate, IntArray, Pick, Seen
+
+from .snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+TRIP_SECONDS = 0.01
+_REST_SECONDS = 1.0  # after a failed trip, how long nobody waits for Valkey
+_LONGEST_SECONDS = 90 * 86_400
+_REMEMBERED = 50_000  # decisions whose impression this process counted, so that a repeated gif counts once
+
+Fields = Mapping[bytes, bytes]
+
+
+def cap_key(pseudonym: str) -> str:
+    """The hash that holds a visitor's impressions by cap."""
+    return f"cap:{pseudonym}"
+
+
+def cap_field(scope: str, id: int, window_seconds: int, at: datetime) -> bytes:
+    return f"{scope}:{id}:{window_seconds}:{int(at.timestamp()) // window_seconds}".encode()
+
+
+def fields_of(candidate: Candidate, at: datetime) -> list[bytes]:
+    """The fields that an impression of this candidate raises."""
+    return [
+        cap_field(cap.scope, candidate.id_in(cap.scope), cap.window_seconds, at) for cap in candidate.caps
+    ]
+
+
+def seen_from(caps: Fields, at: datetime) -> tuple[Seen, list[bytes]]:
+    """Impressions within the present windows, and the fields of windows that have passed."""
+    seconds = int(at.timestamp())
+    counts: dict[tuple[str, int, int], int] = {}
+    past: list[bytes] = []
+    for field, value in caps.items():
+        scope, id, window, bucket = field.split(b":")
+        if int(bucket) == seconds // int(window):
+            counts[scope.decode(), int(id), int(window)] = int(value)
+        elif int(bucket) < seconds // int(window):
+            past.append(field)
+    return Seen(counts), past
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What one trip brought."""
+
+    visitor: Fields
+    caps: Fields
+
+
+class Visitors:
+    """Reads visitors from the hot Valkey, and gives up quickly when it does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._rest_until = 0.0
+        self.failures = 0
+
+    def read(self, pseudonym: str) -> Known | None:
+        """Everything in one trip of at most `TRIP_SECONDS`; None where Valkey is away: serve by context alone."""
+        if time.monotonic() < self._rest_until:
+            return None
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.hgetall(f"visitor:{pseudonym}")
+                pipe.hgetall(cap_key(pseudonym))
+                visitor, caps = pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            self.failures += 1
+            self._rest_until = time.monotonic() + _REST_SECONDS
+            log.warning("Valkey does not answer, serving by context: %s", error)
+            return None
+        return Known(visitor, caps)
+
+
+class CapCounter:
+    """Impressions on their way to the caps; `flush` is called by the background thread, or by whoever replays."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._waiting: deque[tuple[str, list[bytes], list[bytes]]] = deque(maxlen=100_000)
+        self._counted: OrderedDict[bytes, None] = OrderedDict()
+
+    def count(self, decision_id: bytes, visitor: bytes, candidate: Candidate, at: datetime) -> None:
+        """Note an impression, once per decision; without a visitor or caps there is nothing to count."""
+        if not visitor or not candidate.caps or decision_id in self._counted:
+            return
+        self._counted[decision_id] = None
+        if len(self._counted) > _REMEMBERED:
+            self._counted.popitem(last=False)
+        self._waiting.append((visitor.hex(), fields_of(candidate, at), []))
+
+    def forget(self, pseudonym: str, past: list[bytes]) -> None:
+        """Drop the fields of windows that have passed."""
+        if past:
+            self._waiting.append((pseudonym, [], past))
+
+    def flush(self) -> None:
+        """Write what waits, in one trip. What cannot be written is given up: a cap is no money."""
+        items = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not items:
+            return
+        with self._client.pipeline(transaction=False) as pipe:
+            for pseudonym, raised, past in items:
+                _write(pipe, cap_key(pseudonym), raised, past)
+            pipe.execute()
+
+
+def _write(pipe: Any, key: str, raised: Iterable[bytes], past: list[bytes]) -> None:
+    for field in raised:
+        pipe.hincrby(key, field, 1)
+        pipe.expire(key, min(2 * int(field.split(b":")[2]), _LONGEST_SECONDS), gt=True)
+        pipe.expire(key, min(2 * int(field.split(b":")[2]), _LONGEST_SECONDS), nx=True)
+    if past:
+        pipe.hdel(key, *past)
+
+
+class LocalSpend:
+    """What is left of the budgets as this process sees it: the snapshot's amounts less what it served since."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.remaining_micros: IntArray = snapshot.candidates.remaining_micros.copy()
+
+    def take(self, pick: Pick) -> None:
+        """Expect the charge of an impression at once, that of a click with its probability."""
+        chance = pick.pctr if pick.price_kind == "cpc" else 1.0
+        rows = self.snapshot.rows_by_campaign[pick.candidate.campaign_id]
+        self.remaining_micros[rows] -= round(pick.charge_micros * chance)

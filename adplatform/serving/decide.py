@@ -1,0 +1,340 @@
+"""One ad request to one answer, apart from HTTP, clocks and servers: time, chance and data come in as arguments.
+
+This is what the endpoint, the demo market, tests and benchmarks call alike. No Django here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import msgspec
+
+from adplatform import settings
+from adplatform.core import ids
+from adplatform.decision.engine import decide
+from adplatform.decision.types import AdRequest, Decision, Outcome, Pick, Placement, Seen, Slot, TableRow
+from adplatform.events.records import DecisionRecord, Served
+from adplatform.learning.statistics import LiveStatistics
+
+from .counters import Known, LocalSpend, seen_from
+from .snapshot import Snapshot
+from .tokens import Signer, signer
+
+NOBODY = Known({}, {})
+LIFETIME = timedelta(hours=settings.DECISION_TOKEN_HOURS)
+_LONGEST_LANDING = 600  # characters that a click token carries; longer ones are looked up in the snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A served ad: what was picked, and all that its events will need."""
+
+    pick: Pick
+    served: Served
+
+    @property
+    def decision_id(self) -> str:
+        return self.served.decision_id.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What one placement got: ads in order, or none and why."""
+
+    placement: Placement
+    shown: tuple[Shown, ...]
+    no_ad: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The whole answer. `records` go to the stream; `past` are fields of frequency caps that may be dropped."""
+
+    request: AdRequest
+    mode: str
+    filled: tuple[Filled, ...]
+    records: tuple[DecisionRecord, ...]
+    decision: Decision | None
+    versions: Mapping[str, str]
+    past: list[bytes]
+
+    @property
+    def shown(self) -> tuple[Shown, ...]:
+        return tuple(ad for filled in self.filled for ad in filled.shown)
+
+
+def answer(
+    request: AdRequest,
+    *,
+    snapshot: Snapshot,
+    statistics: LiveStatistics,
+    rng: Random,
+    known: Known | None = NOBODY,
+    spend: LocalSpend | None = None,
+    source: str = "live",
+    evidence: str = "",
+    draw: ids.Draw = os.urandom,
+) -> Answer:
+    """Decide a request at `request.at`.
+
+    `known`: what Valkey holds of the visitor; None (it did not answer), or a request without a visitor, is served by
+    context alone. `spend`: what is left locally, and is taken from. `draw` makes the decision ids.
+    """
+    is_contextual = request.visitor is None or known is None
+    asked = replace(request, visitor=None) if is_contextual else request
+    seen, past = (Seen(), []) if is_contextual or known is None else seen_from(known.caps, request.at)
+    visitor = {} if is_contextual or known is None else known.visitor
+    scorer = snapshot.models.scorer(visitor=visitor, statistics=statistics)
+    decision = decide(
+        request=asked,
+        candidates=snapshot.candidates,
+        seen=seen,
+        scorer=scorer,
+        rng=rng,
+        epsilon=settings.DECISION_EPSILON,
+        ranked=settings.RANKED_CANDIDATES,
+        remaining_micros=spend.remaining_micros if spend is not None else None,
+    )
+    mode = "contextual" if is_contextual else scorer.mode
+    versions = {**snapshot.versions, **decision.versions}
+    filled = tuple(
+        _filled(outcome, request, snapshot, source=source, draw=draw) for outcome in decision.outcomes
+    )
+    context = _Context(request, decision, mode, versions, source, evidence, len(snapshot.candidates), draw)
+    if spend is not None and source != "test":
+        for pick in decision.picks:
+            spend.take(pick)
+    records = tuple(
+        record
+        for got, outcome in zip(filled, decision.outcomes, strict=True)
+        for record in context.records(got, outcome)
+    )
+    return Answer(request, mode, filled, records, decision, versions, past)
+
+
+def unanswered(request: AdRequest, *, mode: str, reason: str) -> Answer:
+    """No ad in any placement: nothing could be decided, and nothing is recorded but a count."""
+    filled = tuple(Filled(placement, (), reason) for placement in request.placements)
+    return Answer(request, mode, filled, (), None, {}, [])
+
+
+def _filled(
+    outcome: Outcome, request: AdRequest, snapshot: Snapshot, *, source: str, draw: ids.Draw
+) -> Filled:
+    slot = outcome.placement.slot
+    shown = [
+        Shown(pick, _served(pick, slot, request, snapshot, source=source, draw=draw))
+        for pick in outcome.picks
+        if slot is not None
+    ]
+    return Filled(outcome.placement, tuple(shown), outcome.no_ad)
+
+
+def _served(
+    pick: Pick, slot: Slot, request: AdRequest, snapshot: Snapshot, *, source: str, draw: ids.Draw
+) -> Served:
+    candidate = pick.candidate
+    landing = snapshot.ads[candidate.creative_id].landing_url
+    return Served(
+        decision_id=bytes.fromhex(ids.decision_id(request.at, draw)),
+        served_at=request.at,
+        expires_at=request.at + LIFETIME,
+        slot_id=slot.id,
+        publisher_id=slot.publisher_id,
+        advertiser_id=candidate.advertiser_id,
+        campaign_id=candidate.campaign_id,
+        line_item_id=candidate.line_item_id,
+        creative_id=candidate.creative_id,
+        visitor=bytes.fromhex(request.visitor) if request.visitor else b"",
+        price_kind=pick.price_kind,
+        charge_micros=pick.charge_micros,
+        currency=slot.currency,
+        source=source,
+        pctr=pick.pctr,
+        landing_url=landing if len(landing) <= _LONGEST_LANDING else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the records of one request share."""
+
+    request: AdRequest
+    decision: Decision
+    mode: str
+    versions: Mapping[str, str]
+    source: str
+    evidence: str
+    candidates: int
+    draw: ids.Draw
+
+    def records(self, filled: Filled, outcome: Outcome) -> list[DecisionRecord]:
+        """One per ad, or one that says why there is none. An unknown slot leaves no record."""
+        slot = filled.placement.slot
+        if slot is None:
+            return []
+        refused: dict[str, int] = {}
+        for entry in outcome.refused:
+            refused[entry.reason.value] = refused.get(entry.reason.value, 0) + entry.count
+        if not filled.shown:
+            return [self._record(slot, None, 0, refused, no_ad=filled.no_ad or "")]
+        return [self._record(slot, ad, number, refused) for number, ad in enumerate(filled.shown)]
+
+    def _record(
+        self, slot: Slot, shown: Shown | None, ordinal: int, refused: dict[str, int], *, no_ad: str = ""
+    ) -> DecisionRecord:
+        request = self.request
+        return DecisionRecord(
+            decision_id=shown.decision_id if shown else ids.decision_id(request.at, self.draw),
+            request_id=request.request_id,
+            served_at=request.at,
+            slot_id=slot.id,
+            site_id=slot.site_id,
+            publisher_id=slot.publisher_id,
+            no_ad=no_ad,
+            mode=self.mode,
+            visitor=request.visitor or "",
+            country=request.country,
+            region=request.region,
+            language=request.language[:8],
+            device=request.device,
+            keywords=", ".join(request.keywords)[:400],
+            position=slot.position,
+            currency=slot.currency,
+            floor_micros=slot.floor_micros,
+            candidates=self.candidates,
+            refused=refused,
+            versions=dict(self.versions),
+            seed=self.decision.seed,
+            source=self.source,
+            ordinal=ordinal,
+            url=request.url if request.visitor else "",
+            evidence=self.evidence,
+            **_picked(shown),
+        )
+
+
+def _picked(shown: Shown | None) -> dict[str, Any]:
+    """The columns that an ad fills."""
+    if shown is None:
+        nothing = ("advertiser_id", "campaign_id", "line_item_id", "creative_id")
+        numbers = ("text_score", "pctr", "pcvr", "propensity")
+        prices = {"bid_micros": 0, "price_micros": 0, "price_kind": "", "charge_micros": 0}
+        return dict.fromkeys((*nothing, *numbers)) | prices
+    pick, candidate = shown.pick, shown.pick.candidate
+    return {
+        "advertiser_id": candidate.advertiser_id,
+        "campaign_id": candidate.campaign_id,
+        "line_item_id": candidate.line_item_id,
+        "creative_id": candidate.creative_id,
+        "bid_micros": pick.bid_micros,
+        "price_micros": pick.price_micros,
+        "price_kind": pick.price_kind,
+        "charge_micros": pick.charge_micros,
+        "text_score": pick.text if pick.text == pick.text else None,  # NaN where no text score was used
+        "pctr": pick.pctr,
+        "pcvr": pick.pcvr,
+        "propensity": pick.propensity,
+    }
+
+
+# --- as JSON ----------------------------------------------------------------------------------------------------------
+
+
+def as_json(
+    answer: Answer, *, snapshot: Snapshot | None, base_url: str, sign: Signer = signer
+) -> dict[str, Any]:
+    """The body of POST /v1/decisions."""
+    body: dict[str, Any] = {
+        "request_id": answer.request.request_id,
+        "mode": answer.mode,
+        "placements": {
+            filled.placement.id: {
+                "ads": [_ad_json(shown, snapshot, base_url, sign) for shown in filled.shown]
+                if snapshot
+                else [],
+                "no_ad": filled.no_ad,
+            }
+            for filled in answer.filled
+        },
+    }
+    if answer.request.explain and answer.decision is not None:
+        body["explain"] = _explain_json(answer.decision, answer)
+    return body
+
+
+def _ad_json(shown: Shown, snapshot: Snapshot, base_url: str, sign: Signer) -> dict[str, Any]:
+    candidate = shown.pick.candidate
+    ad = snapshot.ads[candidate.creative_id]
+    bare = msgspec.structs.replace(shown.served, landing_url="")
+    impression, view, why = sign.sign_all(("impression", "view", "why"), bare)
+    click_url = f"{base_url}/c/{sign.sign('click', shown.served)}"
+    why_url = f"{base_url}/why/{why}"
+    return {
+        "decision_id": shown.decision_id,
+        "campaign_id": candidate.campaign_public_id,
+        "line_item_id": candidate.line_item_public_id,
+        "creative_id": candidate.creative_public_id,
+        "format": candidate.format,
+        "content": ad.content,
+        "html": ad.html(click_url=click_url, why_url=why_url),
+        "impression_url": f"{base_url}/e/i/{impression}",
+        "view_url": f"{base_url}/e/v/{view}",
+        "click_url": click_url,
+        "why_url": why_url,
+    }
+
+
+def _explain_json(decision: Decision, answer: Answer) -> dict[str, Any]:
+    return {
+        "seed": decision.seed,
+        "auction": decision.auction,
+        "epsilon": decision.epsilon,
+        "versions": dict(answer.versions),
+        "reasons": {reason.value: count for reason, count in decision.reasons.items()},
+        "placements": {
+            outcome.placement.id: {
+                "floor_micros": outcome.placement.slot.floor_micros if outcome.placement.slot else None,
+                "picks": [_pick_json(pick) for pick in outcome.picks],
+                "candidates": [
+                    _line_json(line) for line in decision.table if line.placement_id == outcome.placement.id
+                ],
+            }
+            for outcome in decision.outcomes
+        },
+    }
+
+
+def _pick_json(pick: Pick) -> dict[str, Any]:
+    return {
+        "creative_id": pick.candidate.creative_public_id,
+        "bid_micros": pick.bid_micros,
+        "price_micros": pick.price_micros,
+        "price_kind": pick.price_kind,
+        "charge_micros": pick.charge_micros,
+        "propensity": pick.propensity,
+        "explored": pick.explored,
+        "runner_up": pick.runner_up.creative_public_id if pick.runner_up else None,
+        "runner_up_micros": pick.runner_up_micros,
+    }
+
+
+def _line_json(line: TableRow) -> dict[str, Any]:
+    return {
+        "position": line.position,
+        "creative_id": line.candidate.creative_public_id,
+        "line_item_id": line.candidate.line_item_public_id,
+        "campaign_id": line.candidate.campaign_public_id,
+        "reason": line.reason.value if line.reason is not None else None,
+        "text_score": line.text,
+        "pctr": line.pctr,
+        "pcvr": line.pcvr,
+        "bid_micros": line.bid_micros,
+        "sampled_micros": line.sampled_micros,
+        "propensity": line.propensity,
+    }

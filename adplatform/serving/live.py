@@ -1,0 +1,254 @@
+"""What may serve at a moment, as rows of a snapshot: the one place that says which campaigns, ads and slots are live.
+
+A worker's side: never imported by a web process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Length
+
+from adplatform.accounts.models import ApiKey
+from adplatform.bidding.models import Pace
+from adplatform.billing import queries as billing
+from adplatform.campaigns.budgets import UNLIMITED, day_of
+from adplatform.campaigns.models import BidStrategy, Budget, Campaign, Creative, LineItem, Purse, Status
+from adplatform.decision.targeting import TargetingError, parse
+from adplatform.events.models import ConversionAction, HourlyStat
+from adplatform.inventory.models import AdSlot
+
+from .render import AdText
+from .snapshot import CandidateRow, CapRow, KeyRow, SlotRow
+
+AHEAD = timedelta(hours=1)  # flights that start within it are taken in; the decision knows the moment
+SERVED_SOURCES = ("live", "demo")
+LOOKBACK = timedelta(days=30)
+_LONG = 600  # characters of a landing URL that a token does not carry
+_PCVR_STRENGTH = 50.0  # clicks that the mean above weighs as much as
+_PCVR_PRIOR = (1.0, 100.0)  # conversions per clicks before anything is known
+
+
+def slots() -> list[SlotRow]:
+    rows = AdSlot.objects.filter(is_active=True, site__is_active=True, site__publisher__is_active=True)
+    return [
+        SlotRow(
+            id=slot.pk,
+            public_id=slot.public_id,
+            site_id=slot.site_id,
+            publisher_id=slot.site.publisher_id,
+            format=slot.format,
+            width=slot.width,
+            height=slot.height,
+            position=slot.position,
+            floor_micros=slot.floor_micros,
+            currency=slot.site.currency,
+            domain=slot.site.domain.lower(),
+            category=slot.site.category,
+            time_zone=slot.site.time_zone,
+            language=slot.site.language,
+        )
+        for slot in rows.select_related("site").order_by("pk")
+    ]
+
+
+def keys(at: datetime) -> list[KeyRow]:
+    rows = ApiKey.objects.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=at), revoked_at__isnull=True)
+    return [KeyRow(key.prefix, key.secret_sha256, key.scopes, key.expires_at) for key in rows]
+
+
+def long_landings() -> dict[int, str]:
+    """Landing pages that are too long for a click token, of every creative that ever served one."""
+    rows = Creative.objects.annotate(length=Length("landing_url")).filter(length__gt=_LONG)
+    return dict(rows.values_list("pk", "landing_url"))
+
+
+def texts(rows: Sequence[CandidateRow]) -> list[tuple[int, str, str]]:
+    """(creative, what the encoder reads of it, its language) of these candidates."""
+    creatives = Creative.objects.filter(pk__in=[row.creative_id for row in rows])
+    return [(creative.pk, creative.text, creative.language) for creative in creatives.order_by("pk")]
+
+
+def candidates(at: datetime) -> list[CandidateRow]:
+    """Every approved ad of a running, funded line item, in a fixed order."""
+    creatives = list(_creatives(at))
+    campaigns = {creative.line_item.campaign_id: creative.line_item.campaign for creative in creatives}
+    money = _remaining(campaigns, at)
+    paces = dict(Pace.objects.filter(campaign__in=campaigns).values_list("campaign_id", "multiplier"))
+    performance = Performance.read(at)
+    rows = []
+    for creative in creatives:
+        remaining = money[creative.line_item.campaign_id]
+        if remaining > 0 and _has_valid_targeting(creative.line_item):
+            pace = paces.get(creative.line_item.campaign_id, 1.0)
+            rows.append(_row(creative, remaining, pace, performance))
+    return rows
+
+
+def _creatives(at: datetime) -> Sequence[Creative]:
+    line_item, campaign = "line_item__", "line_item__campaign__"
+    rows = Creative.objects.filter(
+        Q(**{f"{campaign}end_at__isnull": True}) | Q(**{f"{campaign}end_at__gt": at}),
+        status=Status.ACTIVE,
+        review=Creative.Review.APPROVED,
+        **{
+            f"{line_item}status": Status.ACTIVE,
+            f"{campaign}status": Status.ACTIVE,
+            f"{campaign}start_at__lte": at + AHEAD,
+            f"{campaign}source__in": SERVED_SOURCES,
+            f"{campaign}organisation__is_active": True,
+            f"{campaign}currency": F(f"{campaign}organisation__currency"),
+        },
+    )
+    return list(rows.select_related("line_item__campaign__organisation").order_by("pk"))
+
+
+def _has_valid_targeting(line_item: LineItem) -> bool:
+    """Services refuse wrong rules; one that came past them must not serve to everybody."""
+    try:
+        parse(line_item.targeting)
+    except TargetingError:
+        return False
+    return True
+
+
+def _remaining(campaigns: Mapping[int, Campaign], at: datetime) -> dict[int, int]:
+    """What each campaign may still be charged: the least of its day's, its flight's and its advertiser's money."""
+    owners = {campaign.organisation_id for campaign in campaigns.values()}
+    granted = billing.granted(owners)
+    spent = dict(Purse.objects.filter(organisation__in=owners).values_list("organisation_id", "spent_micros"))
+    left: dict[int, int] = {}
+    rows = Budget.objects.filter(campaign__in=campaigns)
+    held = {
+        (campaign_id, day): amount - used
+        for campaign_id, day, amount, used in rows.values_list(
+            "campaign_id", "date", "amount_micros", "spent_micros"
+        )
+    }
+    for pk, campaign in campaigns.items():
+        today = day_of(at, campaign.organisation.time_zone)
+        day = held.get((pk, today), _limit(campaign.daily_budget_micros))
+        flight = held.get((pk, None), _limit(campaign.flight_budget_micros))
+        purse = granted.get(campaign.organisation_id, 0) - spent.get(campaign.organisation_id, 0)
+        left[pk] = max(0, min(day, flight, purse))
+    return left
+
+
+def _limit(budget_micros: int | None) -> int:
+    return UNLIMITED if budget_micros is None else budget_micros
+
+
+def _row(creative: Creative, remaining: int, pace: float, performance: Performance) -> CandidateRow:
+    line_item, campaign = creative.line_item, creative.line_item.campaign
+    organisation = campaign.organisation
+    impressions, clicks = performance.creatives.get(creative.pk, (0, 0))
+    is_even = line_item.pacing == LineItem.Pacing.EVEN
+    return CandidateRow(
+        creative_id=creative.pk,
+        line_item_id=line_item.pk,
+        campaign_id=campaign.pk,
+        advertiser_id=organisation.pk,
+        creative_public_id=str(creative.public_id),
+        line_item_public_id=str(line_item.public_id),
+        campaign_public_id=str(campaign.public_id),
+        advertiser_public_id=str(organisation.public_id),
+        text=_text(creative, organisation.name),
+        currency=campaign.currency,
+        language=creative.language,
+        category=campaign.category,
+        landing_url=creative.landing_url,
+        targeting=json.dumps(line_item.targeting, sort_keys=True),
+        bid_strategy=BidStrategy(campaign.bid_strategy).value,
+        bid_micros=line_item.bid_micros,
+        target_roas_bp=campaign.target_roas_bp or 10_000,
+        value_micros=performance.value_micros(campaign),
+        pcvr=performance.pcvr(line_item.pk, organisation.pk),
+        pace=pace if is_even else 1.0,
+        remaining_micros=remaining,
+        start_at=campaign.start_at,
+        end_at=campaign.end_at,
+        caps=_caps(line_item),
+        time_zone=organisation.time_zone,
+        impressions=impressions,
+        clicks=clicks,
+    )
+
+
+def _text(creative: Creative, advertiser: str) -> AdText:
+    return AdText(
+        format=creative.format,
+        width=creative.width,
+        height=creative.height,
+        headline=creative.headline,
+        body=creative.body,
+        call_to_action=creative.call_to_action,
+        advertiser=advertiser,
+        language=creative.language,
+    )
+
+
+def _caps(line_item: LineItem) -> list[CapRow]:
+    if line_item.cap_impressions is None:
+        return []
+    return [CapRow("line_item", line_item.cap_impressions, line_item.cap_window_seconds)]
+
+
+@dataclass(slots=True)
+class Performance:
+    """What the last 30 days say: counts per creative, conversions and their value per line item and advertiser.
+
+    A line item's conversion rate leans on its advertiser's, and that on everybody's:
+    pcvr = (conversions + k·above) / (clicks + k), with k = 50 clicks.
+    """
+
+    creatives: dict[int, tuple[int, int]] = field(default_factory=dict)
+    line_items: dict[int, tuple[int, int]] = field(default_factory=dict)  # clicks, conversions
+    advertisers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    values: dict[int, tuple[int, int]] = field(default_factory=dict)  # by campaign: conversions, revenue
+    defaults: dict[int, int] = field(default_factory=dict)  # by advertiser: value of one conversion
+    everybody: tuple[int, int] = (0, 0)  # clicks, conversions
+
+    @classmethod
+    def read(cls, at: datetime) -> Performance:
+        known = cls(defaults=_default_values())
+        names = ("creative_id", "line_item_id", "campaign_id", "advertiser_id")
+        sums = {name: Sum(name) for name in ("impressions", "clicks", "conversions", "revenue_micros")}
+        rows = HourlyStat.objects.filter(hour__gte=at - LOOKBACK, source__in=SERVED_SOURCES)
+        for row in rows.values(*names).annotate(**{f"n_{name}": total for name, total in sums.items()}):
+            clicks, conversions = row["n_clicks"], row["n_conversions"]
+            _add(known.creatives, row["creative_id"], row["n_impressions"], clicks)
+            _add(known.line_items, row["line_item_id"], clicks, conversions)
+            _add(known.advertisers, row["advertiser_id"], clicks, conversions)
+            _add(known.values, row["campaign_id"], conversions, row["n_revenue_micros"])
+            known.everybody = (known.everybody[0] + clicks, known.everybody[1] + conversions)
+        return known
+
+    def pcvr(self, line_item_id: int, advertiser_id: int) -> float:
+        clicks, conversions = self.everybody
+        everybody = (conversions + _PCVR_PRIOR[0]) / (clicks + _PCVR_PRIOR[1])
+        advertiser = _shrunk(self.advertisers.get(advertiser_id, (0, 0)), everybody)
+        return min(1.0, _shrunk(self.line_items.get(line_item_id, (0, 0)), advertiser))
+
+    def value_micros(self, campaign: Campaign) -> int:
+        """Mean value of the campaign's conversions; before the first, what its advertiser's action is worth."""
+        conversions, revenue = self.values.get(campaign.pk, (0, 0))
+        return revenue // conversions if conversions else self.defaults.get(campaign.organisation_id, 0)
+
+
+def _shrunk(counts: tuple[int, int], above: float) -> float:
+    clicks, conversions = counts
+    return (conversions + _PCVR_STRENGTH * above) / (clicks + _PCVR_STRENGTH)
+
+
+def _add(table: dict[int, tuple[int, int]], key: int, first: int, second: int) -> None:
+    before = table.get(key, (0, 0))
+    table[key] = (before[0] + first, before[1] + second)
+
+
+def _default_values() -> dict[int, int]:
+    rows = ConversionAction.objects.order_by("organisation_id", "-default_value_micros")
+    return dict(rows.distinct("organisation_id").values_list("organisation_id", "default_value_micros"))

@@ -1,0 +1,78 @@
+"""Acts on what lower layers wrote into the outbox: an edit reaches the serving processes within a second."""
+
+from __future__ import annotations
+
+import select
+import signal
+import threading
+import time
+from typing import Any
+
+import psycopg2
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connections
+
+from adplatform.core import clock, outbox
+from adplatform.serving import publish
+
+TOPICS = ("snapshot",)
+POLL_SECONDS = 1.0
+GATHER_SECONDS = 0.1  # edits that come together make one snapshot
+
+
+class Command(BaseCommand):
+    help = "Rebuild the snapshot when something that serves was edited. Stops cleanly on SIGTERM."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="act on what waits now, then end")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        stopping = threading.Event()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stopping.set())
+        if options["once"]:
+            self.act()
+            return
+        while not stopping.is_set():
+            try:
+                self._listen(stopping)
+            except (DatabaseError, psycopg2.Error, OSError) as error:
+                self.stderr.write(f"publisher waits: {error}")
+                close_old_connections()
+                stopping.wait(POLL_SECONDS)
+
+    def act(self) -> int:
+        """Publish if anything waits; returns how many rows that answered."""
+        rows = outbox.waiting(topics=TOPICS)
+        if not rows:
+            return 0
+        try:
+            contents = publish.publish(at=clock.now())
+        except (DatabaseError, psycopg2.Error):
+            raise
+        except Exception:
+            outbox.failed(rows)
+            raise
+        outbox.done(rows, at=clock.now())
+        self.stdout.write(f"{contents.version}: {len(contents.candidates)} ads, {len(rows)} changes")
+        return len(rows)
+
+    def _listen(self, stopping: threading.Event) -> None:
+        """Wake on a notice, or after a second: a notice that was missed costs a second, not a change."""
+        listener = connections.create_connection("default")
+        try:
+            listener.ensure_connection()
+            listener.set_autocommit(True)
+            with listener.cursor() as cursor:
+                cursor.execute(f"LISTEN {outbox.CHANNEL}")
+            raw: Any = listener.connection
+            while not stopping.is_set():
+                self.act()
+                if select.select([raw], [], [], POLL_SECONDS)[0]:
+                    raw.poll()
+                    raw.notifies.clear()
+                    time.sleep(GATHER_SECONDS)
+        finally:
+            listener.close()

@@ -1,0 +1,193 @@
+"""One serving process: its snapshot, its connections, its background work; and what may be asked of it.
+
+The endpoints in wsgi.py are a thin coat over this, and so are the demo market and tests, which pass the time in:
+
+    server = Server.from_settings(rng=Random(7))
+    server.refresh()
+    answer = server.decide(Asked(request, source="demo"))
+    server.record("impression", answer.shown[0].served, at=…)
+    server.flush()
+
+No Django here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from datetime import datetime
+from random import Random
+
+import redis
+
+from adplatform import settings
+from adplatform.core import ids
+from adplatform.events.records import PixelConversion, Served, TokenEvent, pack
+from adplatform.events.spool import Spool
+from adplatform.events.stream import EventStream, connect
+from adplatform.learning.statistics import LiveStatistics
+
+from .counters import TRIP_SECONDS, CapCounter, LocalSpend, Visitors
+from .decide import NOBODY, Answer, answer, unanswered
+from .metrics import Metrics
+from .parse import Asked
+from .snapshot import Snapshot, SnapshotHolder
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.05
+_POLL_SECONDS = 1.0
+_STATISTICS_SECONDS = 2.0
+
+
+class Server:
+    """Everything that answering takes. Without `start()` nothing happens in the background."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: SnapshotHolder,
+        stream: EventStream,
+        hot: redis.Redis,
+        hot_background: redis.Redis,
+        rng: Random | None = None,
+        draw: ids.Draw = os.urandom,
+    ) -> None:
+        self.snapshots = snapshots
+        self.stream = stream
+        self.statistics = LiveStatistics()
+        self.visitors = Visitors(hot)
+        self.caps = CapCounter(hot_background)
+        self.metrics = Metrics()
+        self.statistics_at = 0.0
+        self._hot_background = hot_background
+        self._rng = rng or Random(os.urandom(16))
+        self._draw = draw
+        self._spend: LocalSpend | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def from_settings(cls, *, rng: Random | None = None, draw: ids.Draw = os.urandom) -> Server:
+        """On the servers and folders that the settings name."""
+        return cls(
+            snapshots=SnapshotHolder(settings.SNAPSHOT_DIR),
+            stream=EventStream(connect(settings.EVENTS_URL), Spool(settings.VAR / "spool")),
+            hot=connect(settings.REDIS_URL, timeout_seconds=TRIP_SECONDS),
+            hot_background=connect(settings.REDIS_URL, timeout_seconds=1.0),
+            rng=rng,
+            draw=draw,
+        )
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self.snapshots.current
+
+    # --- asked of it --------------------------------------------------------------------------------------------------
+
+    def decide(self, asked: Asked) -> Answer:
+        """Answer a request at its own moment and put its records on their way. Never raises."""
+        snapshot = self.snapshots.current
+        if snapshot is None:
+            return unanswered(asked.request, mode="no_snapshot", reason="no_candidates")
+        try:
+            answered = self._answer(asked, snapshot)
+        except Exception:  # an ad is never worth a page that does not load; the error is counted and told
+            log.exception("a decision failed")
+            self.metrics.count("errors")
+            return unanswered(asked.request, mode="error", reason="error")
+        for record in answered.records:
+            self.stream.append_soon(pack(record))
+        if answered.past and answered.request.visitor:
+            self.caps.forget(answered.request.visitor, answered.past)
+        return answered
+
+    def record(self, kind: str, served: Served, *, at: datetime, agent: str = "") -> None:
+        """Make an impression, view or click durable; NotStoredError where nothing can hold it."""
+        self.stream.append(pack(TokenEvent(kind, served, at, agent)))
+        self.note(kind, served, at=at)
+
+    def note(self, kind: str, served: Served, *, at: datetime) -> None:
+        """Count a stored impression for the frequency caps. Whoever appends events in bulk calls this for each."""
+        snapshot = self.snapshots.current
+        if kind != "impression" or snapshot is None or served.source == "test":
+            return
+        row = snapshot.rows_by_creative.get(served.creative_id)
+        if row is not None:
+            self.caps.count(served.decision_id, served.visitor, snapshot.candidates[row], at)
+
+    def record_pixel(self, pixel: PixelConversion) -> None:
+        self.stream.append(pack(pixel))
+
+    # --- in the background --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the snapshot and keep everything fresh from now on."""
+        self.refresh()
+        self.stream.start()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+        self.stream.close()
+
+    def refresh(self) -> None:
+        """Take the newest snapshot and the newest statistics now. Valkey may be away."""
+        self.snapshots.poll()
+        try:
+            self.statistics.refresh(self._hot_background)
+            self.statistics_at = time.time()
+        except (redis.RedisError, OSError) as error:
+            log.warning("the live statistics cannot be read: %s", error)
+
+    def flush(self) -> None:
+        """Send decisions and cap counts that wait."""
+        self.stream.flush()
+        try:
+            self.caps.flush()
+        except (redis.RedisError, OSError) as error:
+            log.warning("frequency caps cannot be counted: %s", error)
+
+    def _answer(self, asked: Asked, snapshot: Snapshot) -> Answer:
+        visitor = asked.request.visitor
+        known = self.visitors.read(visitor) if visitor else NOBODY
+        spend = self._spend
+        if spend is None or spend.snapshot is not snapshot:
+            spend = self._spend = LocalSpend(snapshot)
+        return answer(
+            asked.request,
+            snapshot=snapshot,
+            statistics=self.statistics,
+            rng=self._rng,
+            known=known,
+            spend=spend,
+            source=asked.source,
+            evidence=asked.evidence,
+            draw=self._draw,
+        )
+
+    def _run(self) -> None:
+        poll_at = statistics_at = time.monotonic()
+        while not self._stop.wait(_TICK_SECONDS):
+            try:
+                self.caps.flush()
+                now = time.monotonic()
+                if now >= poll_at:
+                    poll_at = now + _POLL_SECONDS
+                    self.snapshots.poll()
+                if now >= statistics_at:
+                    statistics_at = now + _STATISTICS_SECONDS
+                    self.statistics.refresh(self._hot_background)
+                    self.statistics_at = time.time()
+            except (redis.RedisError, OSError) as error:
+                log.warning("Valkey does not answer in the background: %s", error)
+                self._stop.wait(1.0)
+            except Exception:  # the thread outlives whatever happens to one round
+                log.exception("background work failed")
+                self._stop.wait(1.0)

@@ -1,0 +1,275 @@
+"""What a serving process knows: slots, candidates, ads, keys and models of one moment, immutable.
+
+A worker builds a folder per version (publish.py), complete with the hash of every file, and then names it in
+`current`. Processes look there once a second, check and load the new folder beside the old, and swap by one
+assignment; a folder that is broken is refused and the last good one stays. No Django here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from adplatform.core.http import host_of
+from adplatform.decision import targeting
+from adplatform.decision.candidates import CandidateSet
+from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slot, Targeting
+from adplatform.learning.scorer import Models
+
+from .render import Ad, AdText, prepared
+
+log = logging.getLogger(__name__)
+
+CURRENT = "current"
+CONTENTS, MANIFEST, MODELS = "contents.msgpack", "manifest.json", "models"
+FORMAT = 1
+
+
+class BrokenSnapshotError(ValueError):
+    """A folder that is not a whole snapshot of this release."""
+
+
+class SlotRow(msgspec.Struct):
+    """A slot of an active site, with the site's own fields beside it."""
+
+    id: int
+    public_id: str
+    site_id: int
+    publisher_id: int
+    format: str
+    width: int
+    height: int
+    position: int
+    floor_micros: int
+    currency: str
+    domain: str
+    category: str
+    time_zone: str
+    language: str
+
+
+class CapRow(msgspec.Struct):
+    scope: str
+    limit: int
+    window_seconds: int
+
+
+class CandidateRow(msgspec.Struct):
+    """A creative that may serve; `targeting` in its stored form."""
+
+    creative_id: int
+    line_item_id: int
+    campaign_id: int
+    advertiser_id: int
+    creative_public_id: str
+    line_item_public_id: str
+    campaign_public_id: str
+    advertiser_public_id: str
+    text: AdText
+    currency: str
+    language: str
+    category: str
+    landing_url: str
+    targeting: str
+    bid_strategy: str
+    bid_micros: int
+    target_roas_bp: int
+    value_micros: int
+    pcvr: float
+    pace: float
+    remaining_micros: int
+    start_at: datetime
+    end_at: datetime | None
+    caps: list[CapRow]
+    time_zone: str
+    impressions: int
+    clicks: int
+
+
+class KeyRow(msgspec.Struct):
+    """An API key that has not been revoked."""
+
+    prefix: str
+    secret_sha256: str
+    scopes: list[str]
+    expires_at: datetime | None
+
+
+class Contents(msgspec.Struct):
+    """Everything of contents.msgpack. `landings`: URLs of creatives that are too long for a token, live or not."""
+
+    format: int
+    version: str
+    built_at: datetime
+    slots: list[SlotRow]
+    candidates: list[CandidateRow]
+    keys: list[KeyRow]
+    landings: dict[int, str]
+    versions: dict[str, str]
+
+
+class Manifest(msgspec.Struct):
+    """SHA-256 of each file of the folder but itself."""
+
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The loaded form; nothing in it changes."""
+
+    version: str
+    built_at: datetime
+    slots: Mapping[str, Slot]
+    languages: Mapping[int, str]  # of sites
+    domains: frozenset[str]
+    candidates: CandidateSet
+    rows_by_campaign: Mapping[int, list[int]]
+    rows_by_creative: Mapping[int, int]
+    ads: Mapping[int, Ad]  # by creative
+    keys: Mapping[str, KeyRow]
+    landings: Mapping[int, str]
+    models: Models
+    versions: Mapping[str, str]
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a browser's page of this origin belongs to one of our sites."""
+        host = host_of(origin)
+        parts = host.split(".")
+        return any(".".join(parts[start:]) in self.domains for start in range(len(parts)))
+
+    def landing_url(self, creative_id: int) -> str:
+        """Where a click on a creative leads, '' where the snapshot does not know."""
+        ad = self.ads.get(creative_id)
+        return ad.landing_url if ad is not None else self.landings.get(creative_id, "")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(folder: Path) -> Snapshot:
+    """Check every hash, then read; BrokenSnapshotError where anything is missing, changed or not understood."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        for name, wanted in manifest.files.items():
+            if sha256(folder / name) != wanted:
+                raise BrokenSnapshotError(f"{name} is not the file that was published")
+        contents = msgspec.msgpack.decode((folder / CONTENTS).read_bytes(), type=Contents)
+        if contents.format != FORMAT:
+            raise BrokenSnapshotError(f"format {contents.format} instead of {FORMAT}")
+        return _assembled(contents, Models.load(folder / MODELS))
+    except BrokenSnapshotError:
+        raise
+    except Exception as error:  # whatever is wrong with a file, the last good snapshot stays
+        raise BrokenSnapshotError(f"{type(error).__name__}: {error}") from error
+
+
+def _assembled(contents: Contents, models: Models) -> Snapshot:
+    rules: dict[str, Targeting] = {}
+    candidates = CandidateSet([_candidate(row, rules) for row in contents.candidates])
+    return Snapshot(
+        version=contents.version,
+        built_at=contents.built_at,
+        slots={row.public_id: _slot(row) for row in contents.slots},
+        languages={row.site_id: row.language for row in contents.slots},
+        domains=frozenset(row.domain for row in contents.slots),
+        candidates=candidates,
+        rows_by_campaign=candidates.rows_by("campaign_id"),
+        rows_by_creative={row.creative_id: number for number, row in enumerate(contents.candidates)},
+        ads={row.creative_id: prepared(row.text, row.landing_url) for row in contents.candidates},
+        keys={row.prefix: row for row in contents.keys},
+        landings=contents.landings,
+        models=models,
+        versions={**contents.versions, "snapshot": contents.version},
+    )
+
+
+def _slot(row: SlotRow) -> Slot:
+    return Slot(
+        id=row.id,
+        public_id=row.public_id,
+        site_id=row.site_id,
+        publisher_id=row.publisher_id,
+        format=row.format,
+        width=row.width,
+        height=row.height,
+        floor_micros=row.floor_micros,
+        currency=row.currency,
+        domain=row.domain,
+        categories=frozenset({row.category} if row.category else ()),
+        position=row.position,
+        time_zone=row.time_zone,
+    )
+
+
+def _candidate(row: CandidateRow, rules: dict[str, Targeting]) -> Candidate:
+    if row.targeting not in rules:  # creatives of a line item, and often whole campaigns, share theirs
+        rules[row.targeting] = targeting.parse(msgspec.json.decode(row.targeting))
+    return Candidate(
+        creative_id=row.creative_id,
+        line_item_id=row.line_item_id,
+        campaign_id=row.campaign_id,
+        advertiser_id=row.advertiser_id,
+        creative_public_id=row.creative_public_id,
+        line_item_public_id=row.line_item_public_id,
+        campaign_public_id=row.campaign_public_id,
+        advertiser_public_id=row.advertiser_public_id,
+        format=row.text.format,
+        width=row.text.width,
+        height=row.text.height,
+        currency=row.currency,
+        language=row.language,
+        category=row.category,
+        landing_domain=host_of(row.landing_url),
+        targeting=rules[row.targeting],
+        bid_strategy=BidStrategy(row.bid_strategy),
+        bid_micros=row.bid_micros,
+        target_roas_bp=row.target_roas_bp,
+        value_micros=row.value_micros,
+        pcvr=row.pcvr,
+        pace=row.pace,
+        remaining_micros=row.remaining_micros,
+        start_at=row.start_at,
+        end_at=row.end_at,
+        caps=tuple(Cap(CapScope(cap.scope), cap.limit, cap.window_seconds) for cap in row.caps),
+        time_zone=row.time_zone,
+        impressions=row.impressions,
+        clicks=row.clicks,
+    )
+
+
+class SnapshotHolder:
+    """The snapshot in use. `poll` swaps a newer one in; until there is one, `current` is None."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.current: Snapshot | None = None
+        self.refused = 0
+        self._refused_version = ""
+
+    def poll(self) -> bool:
+        """Look whether another version is published; True where it was swapped in."""
+        try:
+            version = (self.folder / CURRENT).read_text().strip()
+        except OSError:
+            return False
+        known = self.current.version if self.current is not None else ""
+        if not version or version in (known, self._refused_version) or "/" in version:
+            return False
+        try:
+            self.current = load(self.folder / version)
+        except BrokenSnapshotError as error:
+            self.refused += 1
+            self._refused_version = version
+            log.error("snapshot %s is refused: %s", version, error)
+            return False
+        log.info("serving from snapshot %s with %d ads", version, len(self.current.candidates))
+        return True
