@@ -1,6 +1,29 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from adplatform.console import audit, jobs, learning, money, overview, review, tenants, traffic
 
 app_name = "console"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("chart.json", overview.chart, name="overview_chart"),
+    path("numbers.csv", overview.export, name="overview_csv"),
+    path("jobs/", jobs.jobs, name="jobs"),
+    path("jobs/<slug:name>/", jobs.job, name="job"),
+    path("jobs/<slug:name>/run/", jobs.run_now, name="job_run"),
+    path("jobs/<slug:name>/schedule/", jobs.schedule, name="job_schedule"),
+    path("jobs/<slug:name>/switch/", jobs.switch, name="job_switch"),
+    path("review/", review.queue, name="review"),
+    path("review/<uuid:public_id>/", review.verdict, name="review_verdict"),
+    path("review/<uuid:public_id>/undo/", review.undo, name="review_undo"),
+    path("traffic/", traffic.traffic, name="traffic"),
+    path("money/", money.money, name="money"),
+    path("money/deposit/", money.deposit, name="deposit"),
+    path("money/verify/", money.verify, name="verify"),
+    path("models/", learning.models, name="models"),
+    path("models/rollback/", learning.rollback, name="rollback"),
+    path("organisations/", tenants.tenants, name="tenants"),
+    path("organisations/<uuid:public_id>/", tenants.tenant, name="tenant"),
+    path("audit/", audit.audit, name="audit"),
+]

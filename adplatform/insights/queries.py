@@ -4,8 +4,9 @@ All of it is one statement over the hourly statistics, grouped by one dimension,
 range add up to the same totals. An organisation sees its own side: an advertiser what it was charged, a publisher
 what its slots earned; None is the platform's operator, who must name a currency before amounts may be added.
 
-A publisher's earnings are its share of the spend of each campaign, slot and hour: the cell that the `settle` job
-posts to the ledger, rounded as there (`core.money.split`), so that a settled hour equals the books to the micro.
+What a publisher earned is what the settlements credited to it, plus its share of what is not settled yet, by the
+cell that is settled (campaign, slot, hour) and rounded as there: a settled hour equals the ledger to the micro, also
+after the share was changed; the open hour is an estimate at today's share.
 """
 
 from __future__ import annotations
@@ -75,15 +76,22 @@ _DIMENSIONS = {
 _ADVERTISER_ONLY = {"line_item", "creative"}
 
 _STATEMENT = """
-SELECT {key}, {sums}, sum(spend_micros * share_bp / 10000)::bigint
+SELECT {key}, {sums}, sum({earned})::bigint
 FROM (
     SELECT {cell}, coalesce(publisher.revenue_share_bp, 0) AS share_bp, {cell_sums}
     FROM events_hourlystat AS stat LEFT JOIN accounts_organisation AS publisher ON publisher.id = stat.publisher_id
     WHERE hour >= %(start)s AND hour < %(end)s AND {where}
     GROUP BY {cell}, publisher.revenue_share_bp
-) AS cells
+) AS cells {books}
 GROUP BY 1 ORDER BY 1
 """
+_EARNED = "spend_micros * share_bp / 10000"
+_EARNED_AND_SETTLED = (
+    "coalesce(held.earned_micros, 0) + (spend_micros - coalesce(held.settled_micros, 0)) * share_bp / 10000"
+)
+_BOOKS = "LEFT JOIN billing_settlement AS held USING (hour, campaign_id, slot_id)"
+# A part of a cell cannot be held against the books, which know the whole of it.
+_PARTIAL = {"line_item_id", "creative_id", "source"}
 _SUMMED = COLUMNS[:-1]  # all but what is earned, which is computed by cell
 _CELL = ("hour", "campaign_id", "slot_id", "advertiser_id", "publisher_id")
 
@@ -159,11 +167,12 @@ def _grouped(
     where, values = _where(organisation, filters)
     values |= {"start": range.start_at, "end": range.end_at, "zone": range.zone}
     with connection.cursor() as cursor:
-        cursor.execute(_statement(dimension, where), values)
+        cursor.execute(_statement(dimension, where, whole=not _PARTIAL & filters.keys()), values)
         return {row[0] or 0: Totals(*map(int, row[1:])) for row in cursor.fetchall()}
 
 
-def _statement(dimension: str, where: sql.Composable) -> sql.Composable:
+def _statement(dimension: str, where: sql.Composable, *, whole: bool) -> sql.Composable:
+    whole = whole and dimension not in _ADVERTISER_ONLY
     cell = [*_CELL, *([_DIMENSIONS[dimension]] if dimension in _ADVERTISER_ONLY else [])]
     column = sql.SQL("stat.{}")
     return sql.SQL(_STATEMENT).format(
@@ -174,6 +183,8 @@ def _statement(dimension: str, where: sql.Composable) -> sql.Composable:
             sql.SQL("sum(stat.{0})::bigint AS {0}").format(sql.Identifier(name)) for name in _SUMMED
         ),
         where=where,
+        earned=sql.SQL(_EARNED_AND_SETTLED if whole else _EARNED),
+        books=sql.SQL(_BOOKS if whole else ""),
     )
 
 

@@ -12,13 +12,13 @@ from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from adplatform.billing.models import Entry, LedgerAccount
+from adplatform.billing.queries import granted
 from adplatform.campaigns.budgets import UNLIMITED
-from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem, Status
+from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem, Purse, Status
 from adplatform.core.money import format_micros
 from adplatform.insights.metrics import local_date
 
@@ -54,7 +54,7 @@ class Facts:
     day_spent: int = 0
     flight_amount: int | None = None
     flight_spent: int = 0
-    prepaid: int = 0
+    money_left: int = 0
 
     def creatives(self, review: str) -> int:
         return (self.reviews or {}).get(review, 0)
@@ -131,7 +131,7 @@ def _not_ready(facts: Facts) -> Answer | None:
                 _("Its creatives were rejected. Change them and resubmit."),
             )
         return _("No approved creative"), Tone.BAD, _("Its active line items have no creative.")
-    if facts.prepaid <= 0:
+    if facts.money_left <= 0:
         return (
             _("No money"),
             Tone.BAD,
@@ -199,7 +199,7 @@ def _facts(campaigns: list[Campaign], at: datetime) -> list[Facts]:
     ids = [campaign.pk for campaign in campaigns]
     line_items = _line_items(ids)
     reviews = _reviews(ids)
-    prepaid = _prepaid({campaign.organisation_id for campaign in campaigns})
+    money = _money_left({campaign.organisation_id for campaign in campaigns})
     today = {campaign.pk: local_date(at, campaign.organisation.time_zone) for campaign in campaigns}
     budgets = _budgets(ids, today)
     facts = []
@@ -215,7 +215,7 @@ def _facts(campaigns: list[Campaign], at: datetime) -> list[Facts]:
                 day_spent=day.spent_micros if day else 0,
                 flight_amount=_limit(flight, campaign.flight_budget_micros),
                 flight_spent=flight.spent_micros if flight else 0,
-                prepaid=prepaid.get((campaign.organisation_id, campaign.currency), 0),
+                money_left=money.get(campaign.organisation_id, 0),
             )
         )
     return facts
@@ -248,11 +248,12 @@ def _reviews(ids: list[int]) -> dict[int, dict[str, int]]:
     return counted
 
 
-def _prepaid(organisations: set[int]) -> dict[tuple[int, str], int]:
-    """Prepaid micros by organisation and currency, for those that have such an account."""
-    rows = Entry.objects.filter(account__owner_id__in=organisations, account__kind=LedgerAccount.Kind.PREPAID)
-    summed = rows.values_list("account__owner_id", "account__currency").annotate(micros=Sum("micros"))
-    return {(owner, currency): micros for owner, currency, micros in summed if owner is not None}
+def _money_left(organisations: set[int]) -> dict[int, int]:
+    """What each advertiser may still be charged: all it ever paid in, less all it was ever charged."""
+    spent = dict(
+        Purse.objects.filter(organisation_id__in=organisations).values_list("organisation_id", "spent_micros")
+    )
+    return {owner: micros - spent.get(owner, 0) for owner, micros in granted(organisations).items()}
 
 
 def _budgets(ids: list[int], today: Mapping[int, object]) -> dict[tuple[int, bool], Budget]:

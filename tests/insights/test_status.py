@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from adplatform.billing.models import Entry, LedgerAccount, Posting
+from adplatform.billing import ledger
 from adplatform.campaigns.budgets import UNLIMITED
-from adplatform.campaigns.models import Campaign, Creative, Status
+from adplatform.campaigns.models import Campaign, Creative, Purse, Status
 from adplatform.insights.status import Tone, campaign_status, campaign_statuses
 from tests import factories
 from tests.factories import MICROS, NOON
@@ -25,21 +25,12 @@ def running(**fields: object) -> Campaign:
 
 def pay(campaign: Campaign, micros: int) -> None:
     owner = campaign.organisation
-    cash, _ = LedgerAccount.objects.get_or_create(kind=LedgerAccount.Kind.CASH, currency="USD", owner=None)
-    prepaid, _ = LedgerAccount.objects.get_or_create(
-        owner=owner, kind=LedgerAccount.Kind.PREPAID, currency="USD"
-    )
-    posting = Posting.objects.create(
+    ledger.post(
         key=f"pay:{factories.number()}",
         kind="deposit",
-        request_sha256="0" * 64,
-        posted_at=NOON,
+        entries={ledger.prepaid(owner): micros, ledger.cash(owner.currency): -micros},
         effective_at=NOON,
-        previous_sha256="",
-        row_sha256="",
     )
-    Entry.objects.create(posting=posting, account=prepaid, currency="USD", micros=micros)
-    Entry.objects.create(posting=posting, account=cash, currency="USD", micros=-micros)
 
 
 def said(campaign: Campaign) -> tuple[str, Tone]:
@@ -124,6 +115,12 @@ def test_an_empty_prepaid_account_stops_it() -> None:
     assert said(campaign) == ("No money", Tone.BAD)
 
 
+def test_charges_that_are_not_settled_yet_count_as_spent() -> None:
+    campaign = running()
+    Purse.objects.create(organisation=campaign.organisation, spent_micros=5 * MICROS)
+    assert said(campaign) == ("No money", Tone.BAD)
+
+
 def test_an_advertiser_who_never_paid_has_no_money() -> None:
     campaign = running()
     factories.creative(factories.line_item(other := factories.campaign()))
@@ -139,6 +136,6 @@ def test_a_row_without_a_limit_is_no_budget() -> None:
 
 def test_many_campaigns_take_as_many_queries_as_one(django_assert_num_queries: object) -> None:
     campaigns = [running() for _ in range(3)]
-    with django_assert_num_queries(4):  # type: ignore[operator]
+    with django_assert_num_queries(5):  # type: ignore[operator]
         statuses = campaign_statuses(campaigns, NOON)
     assert {status.words for status in statuses.values()} == {"Serving"}

@@ -1,0 +1,69 @@
+"""Creatives that wait for an operator's verdict; keyboard: a approves, r asks for the reason, j and k move, u undoes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from adplatform.campaigns import review as reviews
+from adplatform.campaigns.models import Creative
+from adplatform.console.access import operator, operator_page
+from adplatform.core import clock
+
+LAST = "last_verdict"
+PAGE_SIZE = 20
+
+
+@operator_page
+def queue(request: HttpRequest) -> HttpResponse:
+    waiting = reviews.waiting()
+    decided = Creative.objects.filter(reviewed_at__isnull=False).select_related(
+        "line_item__campaign__organisation", "reviewed_by"
+    )
+    context = {
+        "section": "review",
+        "page_obj": Paginator(waiting, PAGE_SIZE).get_page(request.GET.get("page")),
+        "last": _last(request),
+        "decided": decided.order_by("-reviewed_at")[:10],
+    }
+    return render(request, "console/review.html", context)
+
+
+def _last(request: HttpRequest) -> Creative | None:
+    """The creative of the last verdict, for which the page offers to undo it."""
+    public_id = request.session.get(LAST)
+    return Creative.objects.filter(public_id=public_id).first() if public_id else None
+
+
+@require_POST
+@operator_page
+def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    creative = get_object_or_404(Creative, public_id=public_id)
+    try:
+        if request.POST.get("verdict") == "approve":
+            reviews.approve(user=operator(request), creative=creative, at=clock.now())
+        else:
+            reviews.reject(
+                user=operator(request), creative=creative, note=request.POST.get("note", ""), at=clock.now()
+            )
+    except reviews.ReviewError as error:
+        messages.error(request, str(error))
+    else:
+        request.session[LAST] = str(public_id)
+    return redirect("console:review")
+
+
+@require_POST
+@operator_page
+def undo(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    creative = get_object_or_404(Creative, public_id=public_id)
+    reviews.reopen(user=operator(request), creative=creative)
+    request.session.pop(LAST, None)
+    messages.success(request, _("“%(name)s” waits for review again.") % {"name": creative.name})
+    return redirect("console:review")

@@ -1,0 +1,42 @@
+"""The console's menu, with what waits for the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.template import Context
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from adplatform.campaigns import review
+
+register = template.Library()
+
+MENU = [
+    ("overview", "console:overview", _("Operations"), "layout-dashboard"),
+    ("jobs", "console:jobs", _("Jobs"), "calendar-clock"),
+    ("review", "console:review", _("Review queue"), "eye"),
+    ("traffic", "console:traffic", _("Traffic"), "activity"),
+    ("money", "console:money", _("Money"), "wallet"),
+    ("models", "console:models", _("Models"), "sparkles"),
+    ("tenants", "console:tenants", _("Organisations"), "users"),
+    ("audit", "console:audit", _("Audit log"), "history"),
+    ("admin", "admin:index", _("Raw records"), "database"),
+]
+
+
+@register.inclusion_tag("console/_menu.html", takes_context=True)
+def console_menu(context: Context) -> dict[str, Any]:
+    counts = {"review": review.waiting().count()}
+    entries = [
+        {
+            "url": reverse(name),
+            "label": label,
+            "symbol": symbol,
+            "current": key == context.get("section"),
+            "count": counts.get(key, 0),
+        }
+        for key, name, label, symbol in MENU
+    ]
+    return {"entries": entries}
