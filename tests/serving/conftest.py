@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import redis
 @pytest.fixture
 def serve(
     db: None, tmp_path: Path, hot: redis.Redis, events: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Any]]:
+) -> Callable[[], Any]:
     """Publishes what the database holds and puts it behind `wsgi.application`."""
     from adplatform.serving import wsgi
     from tests.serving.market import market
@@ -23,7 +23,7 @@ def serve(
         monkeypatch.setattr(wsgi, "_server", made.server)
         return made
 
-    yield start
+    return start
 
 
 @pytest.fixture

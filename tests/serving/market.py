@@ -107,7 +107,7 @@ def call(application: Any, method: str, path: str, body: Any = None, **headers: 
     said: dict[str, Any] = {}
 
     def start_response(status: str, head: list[tuple[str, str]]) -> None:
-        said.update(status=int(status.split()[0]), headers=dict(head))
+        said.update(status=int(status.split(maxsplit=1)[0]), headers=dict(head))
 
     answer = application(environ, start_response)
     return Reply(said["status"], said["headers"], b"".join(answer))
