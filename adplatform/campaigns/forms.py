@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -58,7 +59,7 @@ SIZES: list[tuple[str, str | Promise]] = [
     ("970x250", gettext_lazy("Banner 970 × 250, billboard")),
     ("320x50", gettext_lazy("Banner 320 × 50, phone")),
 ]
-LANGUAGES: list[tuple[str, str]] = [
+LANGUAGES: list[tuple[str, str | Promise]] = [
     ("en", "English"),
     ("de", "Deutsch"),
     ("es", "Español"),
@@ -352,14 +353,14 @@ class CreativeForm(forms.Form):
 
     def __init__(self, data: Any = None, *, creative: Creative | None = None) -> None:
         super().__init__(data, initial=self._initial_of(creative))
-        for name in ("size", "language"):
-            self._offer_present(name)
+        self._offer_present("size", SIZES)
+        self._offer_present("language", LANGUAGES)
 
-    def _offer_present(self, name: str) -> None:
+    def _offer_present(self, name: str, choices: Sequence[tuple[str, str | Promise]]) -> None:
         """What an import or the API chose stays a choice."""
         field, present = self.fields[name], self.initial.get(name)
-        if present and isinstance(field, forms.ChoiceField) and not field.valid_value(present):
-            field.choices = [*list(field.choices), (present, present)]  # type: ignore[misc]
+        if present and present not in dict(choices) and isinstance(field, forms.ChoiceField):
+            field.choices = [*choices, (present, present)]
 
     @staticmethod
     def _initial_of(creative: Creative | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from adplatform.accounts.models import Membership
 from adplatform.billing import queries
 from adplatform.billing.models import LedgerAccount
+from adplatform.core.money import format_micros
 from adplatform.portal import pages, ranges
 
 
@@ -23,14 +24,15 @@ def billing(request: HttpRequest, membership: Membership) -> HttpResponse:
         if account
         else []
     )
+    available = queries.available(organisation)
     context = {
         "section": "billing",
         "organisation": organisation,
         "range": range,
-        "balance_micros": queries.prepaid_balance(organisation),
-        "unsettled_micros": queries.unsettled_spend(organisation),
-        "available_micros": queries.available(organisation),
-        "lines": reversed(lines),
-        "has_lines": bool(lines),
+        "available_micros": available,
+        "available_text": format_micros(available, organisation.currency),
+        "balance_text": format_micros(queries.prepaid_balance(organisation), organisation.currency),
+        "unsettled_text": format_micros(queries.unsettled_spend(organisation), organisation.currency),
+        "lines": lines[::-1],
     }
     return render(request, "portal/billing.html", context)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -12,6 +15,7 @@ from adplatform.accounts.models import Membership
 from adplatform.campaigns import queries, services
 from adplatform.campaigns.models import Campaign, Status
 from adplatform.core import clock
+from adplatform.core.money import BASIS_POINTS
 from adplatform.insights.queries import totals
 from adplatform.insights.status import campaign_status as status_of
 from adplatform.portal import pages, ranges
@@ -65,6 +69,9 @@ def campaign_page(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "range": range,
         "line_items": [(row, targeting_words(row.line_item)) for row in line_items],
         "creatives": creative_rows(queries.creatives_of(campaign), organisation, range),
+        "chart_url": f"{reverse('portal:campaign_chart', args=[campaign.public_id])}?{range.query}",
+        "target_roas": campaign.target_roas_bp / BASIS_POINTS if campaign.target_roas_bp else None,
+        "last_day": campaign.end_at - timedelta(seconds=1) if campaign.end_at else None,
         "can_edit": membership.may_edit and campaign.source in services.SERVED_SOURCES,
     }
     return render(

@@ -6,12 +6,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from adplatform.accounts.models import Membership, Organisation
 from adplatform.campaigns.models import Creative
 from adplatform.campaigns.queries import campaigns_of, creatives_of_organisation
 from adplatform.core import clock
+from adplatform.core.money import MICROS
 from adplatform.core.templatetags import ui
 from adplatform.insights import queries
 from adplatform.insights.queries import Range, Totals, change
@@ -33,6 +35,7 @@ def overview(request: HttpRequest, membership: Membership) -> HttpResponse:
         "range": range,
         "rows": rows,
         "notices": attention.notices(rows, rejected),
+        "chart_url": f"{reverse('portal:chart_roi')}?{range.query}",
     }
     return render(request, "portal/overview.html", context | results(organisation, range))
 
@@ -47,9 +50,29 @@ def results(organisation: Organisation, range: Range, **filters: object) -> dict
         "before": before,
         "days": days,
         "tiles": tiles(now, before, list(days.values()), organisation.currency),
-        "revenue_change": change(now.revenue_micros, before.revenue_micros),
-        "spend_change": change(now.spend_micros, before.spend_micros),
+        "previous": range.previous(),
+        "per_unit": round(now.roas * MICROS) if now.roas is not None else None,
+        "change_words": growth(now, before),
     }
+
+
+def growth(now: Totals, before: Totals) -> str:
+    """How revenue and spend moved against the period before; empty where there is nothing to compare with."""
+    revenue = change(now.revenue_micros, before.revenue_micros)
+    spend = change(now.spend_micros, before.spend_micros)
+    if revenue is None or spend is None:
+        return ""
+    return _("Revenue %(revenue)s while spend %(spend)s.") % {
+        "revenue": _moved(revenue),
+        "spend": _moved(spend),
+    }
+
+
+def _moved(by: float) -> str:
+    words = {"n": f"{abs(by):.0%}"}
+    if round(by, 2) == 0:
+        return _("stayed the same")
+    return _("grew by %(n)s") % words if by > 0 else _("fell by %(n)s") % words
 
 
 def tiles(now: Totals, before: Totals, days: list[Totals], currency: str) -> list[dict[str, Any]]:

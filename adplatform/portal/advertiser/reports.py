@@ -97,6 +97,7 @@ def reports(request: HttpRequest, membership: Membership) -> HttpResponse:
         "organisation": organisation,
         "range": range,
         "by": by,
+        "keep": f"by={by}",
         "label": label,
         "breakdowns": [(key, name) for key, (name, _lines) in BREAKDOWNS.items()],
         "lines": breakdown(organisation, range),

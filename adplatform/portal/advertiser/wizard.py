@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -150,6 +151,7 @@ def review(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "steps": steps("setup_review", campaign),
         "line_items": [(item, targeting_words(item)) for item in line_items_of(campaign)],
         "creatives": creatives_of(campaign),
+        "last_day": campaign.end_at - timedelta(seconds=1) if campaign.end_at else None,
         "problems": problems,
     }
     return render(
