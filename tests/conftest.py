@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +33,7 @@ import pytest  # noqa: E402
 import redis  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from adplatform.core import processes  # noqa: E402
 from deploy import browser  # noqa: E402
 
 # Loads the settings, after which pytest-django sets Django up. Facts and the ledger refuse TRUNCATE, except in a
@@ -78,25 +78,10 @@ def live_worker(process_environment: dict[str, str]) -> Iterator[subprocess.Pope
     """A real Celery worker of all queues on the test database; a test that uses it must commit (transaction=True)."""
     log = embedded.var_dir() / "log" / "test-worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    celery = [sys.executable, "-m", "celery", "-A", "adplatform.celery", "worker"]
-    options = [
-        "-Q",
-        "default,gpu,events",
-        "-c",
-        "1",
-        "-n",
-        f"test-{os.getpid()}@localhost",
-        "--without-gossip",
-        "--without-mingle",
-    ]
+    command = processes.worker(f"test-{os.getpid()}", "default,gpu,events", memory_kb=1_500_000)
     with log.open("wb") as file:
         worker = subprocess.Popen(
-            [*celery, *options],
-            cwd=ROOT,
-            env=process_environment,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
+            command, cwd=ROOT, env=process_environment, stdout=file, stderr=file, start_new_session=True
         )
     try:
         _wait_for_worker(worker, log)
