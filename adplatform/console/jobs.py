@@ -114,7 +114,7 @@ def schedule(request: HttpRequest, name: str) -> HttpResponse:
         "form": form,
         "runs": Paginator(JobRun.objects.none(), 50).get_page(1),
     }
-    return render(request, "console/job.html", context, status=400)
+    return render(request, "console/job.html", context, status=422)
 
 
 @require_POST

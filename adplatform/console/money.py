@@ -91,7 +91,7 @@ def deposit(request: HttpRequest) -> HttpResponse:
     """First shows what would be booked; books it when the operator confirms."""
     form = DepositForm(request.POST)
     if not form.is_valid():
-        return render(request, "console/deposit.html", {"section": "money", "form": form}, status=400)
+        return render(request, "console/deposit.html", {"section": "money", "form": form}, status=422)
     values = form.cleaned_data
     advertiser: Organisation = values["organisation"]
     amount = format_micros(values["micros"], advertiser.currency)

@@ -1,0 +1,38 @@
+"""What the platform owes the publisher and what it is made of, as the books hold it."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from adplatform.accounts.models import Membership
+from adplatform.billing import queries as books
+from adplatform.billing.models import LedgerAccount
+from adplatform.insights import queries
+from adplatform.portal import pages, ranges
+
+
+@pages.page(pages.PUBLISHER)
+def earnings(request: HttpRequest, membership: Membership) -> HttpResponse:
+    publisher = membership.organisation
+    range = ranges.asked(request, publisher)
+    account = LedgerAccount.objects.filter(
+        owner=publisher, kind=LedgerAccount.Kind.EARNED, currency=publisher.currency
+    ).first()
+    lines = (
+        books.statement(account, start=range.start_at, end=range.end_at, time_zone=range.zone)
+        if account
+        else []
+    )
+    earned = queries.totals(publisher, range).earned_micros
+    settled = sum(line.micros for line in lines if line.micros > 0)
+    context = {
+        "section": "earnings",
+        "organisation": publisher,
+        "range": range,
+        "owed_micros": books.earned_balance(publisher),
+        "earned_micros": earned,
+        "unsettled_micros": earned - settled,
+        "lines": lines[::-1],
+    }
+    return render(request, "portal/publisher/earnings.html", context)
