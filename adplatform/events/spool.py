@@ -54,11 +54,18 @@ class Spool:
     def replay(self, store: Callable[[Sequence[bytes]], None]) -> int:
         """Hand every waiting record to `store` and remove what it took; returns how many. An error of `store` leaves
         the file for later: records may then be handed over twice, which ingest does not mind."""
-        self._rotate()
+        self.close()
         count = 0
         for path in sorted(self.folder.glob("*.spool")) if self.folder.exists() else ():
             count += _replay_file(path, store)
         return count
+
+    def close(self) -> None:
+        """Give up the own file, so that anybody may replay it; the next append opens another."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _write(self, framed: bytes) -> None:
         file = self._file or self._open()
@@ -77,13 +84,6 @@ class Spool:
         self._file = (self.folder / f"{os.getpid()}-{self._number:06d}.spool").open("ab", buffering=0)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return self._file
-
-    def _rotate(self) -> None:
-        """Close the own file, so that it can be replayed like any other."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
 
 
 def _replay_file(path: Path, store: Callable[[Sequence[bytes]], None]) -> int:

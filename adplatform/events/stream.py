@@ -116,6 +116,7 @@ class EventStream:
         if self._thread is not None:
             self._thread.join(timeout=2)
         self.flush()
+        self._spool.close()
 
     def is_up(self) -> bool:
         """Whether the events Valkey answers now."""
