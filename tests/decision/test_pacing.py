@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -96,6 +97,12 @@ def test_a_pace_stays_in_its_bounds(errors: list[float], most: float) -> None:
         assert 0.6 * before * (1 - 1e-12) <= max(pace.multiplier, LEAST_PACE)
         assert pace.multiplier <= 1.5 * before * (1 + 1e-12)
         assert 0.05 <= pace.eta <= 0.6
+
+
+def test_a_pace_is_stored_between_ticks_as_plain_data() -> None:
+    pace = step(step(Pace(0.5), tick(2_000)), tick(0, 50, opportunities=3))
+    assert Pace.from_state(json.loads(json.dumps(pace.as_state()))) == pace
+    assert Pace.from_state({}) == Pace()
 
 
 def test_without_news_a_server_slows_down_to_the_median() -> None:
