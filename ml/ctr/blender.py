@@ -88,6 +88,7 @@ def train_blender(
 ) -> Blender:
     """Fit on the earlier rows, choose the number of trees on the latest share, then refit on all rows.
 
+    With a `latest_share` of 0 there is nothing to stop on: exactly `most_trees` are grown.
     `time_order` sorts the rows by time (times themselves will do). `y` may be a rate with impressions as
     `weight`. Same inputs and seed give the same file.
     """
@@ -95,8 +96,10 @@ def train_blender(
     chosen = _parameters(X, names, rising, falling, seed=seed, num_threads=num_threads)
     chosen |= parameters or {}
     order = np.argsort(time_order, kind="stable")
-    cut = max(1, int(len(order) * (1 - latest_share)))
+    cut = max(1, round(len(order) * (1 - latest_share)))
     earlier, latest = order[:cut], order[cut:]
+    if len(latest) == 0:
+        return _fit(data, order, chosen, trees=most_trees)
     if not (_has_both_labels(y[earlier]) and _has_both_labels(y[latest])):
         return _fit(data, order, chosen, trees=1)
     trees = _best_number_of_trees(data, earlier, latest, chosen, most_trees=most_trees)

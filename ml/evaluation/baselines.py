@@ -53,17 +53,34 @@ class Prediction:
 
 def tfidf_ridge(train: Arms, validation: Arms, test: Arms) -> Prediction:
     """Words and word pairs, and 2–4 characters within words, weighted by TF-IDF."""
+    fitted, represent = _tfidf(train.texts)
+    return _ridge(fitted, lambda arms: represent(arms.texts), train, validation, test)
+
+
+def ridge_scores(train: Arms, texts: Sequence[str], *, penalty: float) -> Floats:
+    """The TF-IDF ridge of a known penalty on any texts."""
+    from sklearn.linear_model import Ridge
+
+    fitted, represent = _tfidf(train.texts)
+    weight = train.impressions / train.impressions.mean()
+    model = Ridge(alpha=penalty).fit(fitted, train.target(), sample_weight=weight)
+    scores: Floats = np.asarray(model.predict(represent(texts)), dtype=np.float64)
+    return scores
+
+
+def _tfidf(texts: Sequence[str]) -> tuple[Any, Callable[[Sequence[str]], Any]]:
+    """(matrix of the texts, function that represents others likewise)."""
     from scipy.sparse import hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, min_df=2)
-    fitted = hstack([words.fit_transform(train.texts), characters.fit_transform(train.texts)]).tocsr()
+    fitted = hstack([words.fit_transform(texts), characters.fit_transform(texts)]).tocsr()
 
-    def represent(arms: Arms) -> Any:
-        return hstack([words.transform(arms.texts), characters.transform(arms.texts)]).tocsr()
+    def represent(others: Sequence[str]) -> Any:
+        return hstack([words.transform(others), characters.transform(others)]).tocsr()
 
-    return _ridge(fitted, represent, train, validation, test)
+    return fitted, represent
 
 
 def embedding_ridge(train: Arms, validation: Arms, test: Arms) -> Prediction:

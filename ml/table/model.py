@@ -1,0 +1,198 @@
+"""Our click model on anyone's table: history, text and given numbers, blended by LightGBM, at the newest level.
+
+Where nothing but competing texts is known, a conditional logit over the text scores takes the trees' place.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.ctr.blender import Blender, train_blender
+from ml.ctr.calibrate import fit_level, freshest_level
+from ml.schema import Floats, Ints, Vectors
+from ml.table import level
+from ml.table.reading import Rows, TableError
+from ml.table.texts import text_scores
+from ml.table.walk import history_features
+from ml.text.encoder import Encoder
+from ml.text.train import sigmoid, train_matcher
+
+LATEST_SHARE = 0.15
+MOST_TREES = 400
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Probabilities of the test rows in order, and what they cost."""
+
+    probability: Floats
+    encode_seconds: float
+    train_seconds: float
+    predict_seconds: float
+    features: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    X: Floats
+    names: list[str]
+    rising: frozenset[str]
+
+
+def fit_predict(rows: Rows, *, encoder: str | None = None, seed: int = 0) -> Fitted:
+    """Fit on the training rows, predict the test rows."""
+    _refuse_hopeless(rows)
+    started = clock.process_time()
+    vectors = None if rows.text is None else Encoder.load(encoder).encode(rows.texts)
+    encoded = clock.process_time()
+    matrix = _features(rows, vectors, seed)
+    held = _latest(rows, seed)
+    if _only_competing_texts(rows):
+        raw, probability, importance = _by_competition(rows, matrix, seed)
+    else:
+        raw, probability, importance = _by_trees(rows, matrix, held, seed)
+    trained = clock.process_time()
+    final = _at_newest_level(raw, probability, rows, held)[rows.is_test]
+    predicted = clock.process_time()
+    return Fitted(
+        probability=np.clip(final, 1e-9, 1 - 1e-9),
+        encode_seconds=encoded - started,
+        train_seconds=trained - encoded,
+        predict_seconds=predicted - trained,
+        features=importance,
+    )
+
+
+def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
+    columns, names, rising = [rows.numeric], list(rows.meaning.numeric), frozenset[str]()
+    if rows.user is not None or rows.item is not None or rows.sets:
+        history, known, rising = history_features(rows, vectors=vectors, seed=seed)
+        columns.append(history)
+        names += known
+    if vectors is not None:
+        scores, known = text_scores(rows, vectors, seed=seed)
+        columns.append(scores)
+        names += known
+        rising |= frozenset(known)
+    X = np.column_stack(columns)
+    if X.shape[1] == 0:
+        raise TableError("name at least one of --user, --item, --text, --categorical, --numeric")
+    return _with_rivals(_Matrix(X, names, rising), rows)
+
+
+def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
+    """Where rows compete in groups: each feature less its mean over the group."""
+    if rows.group is None or _only_competing_texts(rows):
+        return matrix
+    size = np.bincount(rows.group)[rows.group]
+    relative = matrix.X.copy()
+    for column in range(matrix.X.shape[1]):
+        known = ~np.isnan(matrix.X[:, column])
+        count = np.bincount(rows.group[known], minlength=int(rows.group.max()) + 1)
+        total = np.bincount(
+            rows.group[known], weights=matrix.X[known, column], minlength=int(rows.group.max()) + 1
+        )
+        relative[:, column] -= (total / np.maximum(count, 1))[rows.group]
+    relative[size < 2] = np.nan
+    names = [*matrix.names, *(f"{name}_in_group" for name in matrix.names)]
+    rising = matrix.rising | {f"{name}_in_group" for name in matrix.rising}
+    return _Matrix(np.column_stack([matrix.X, relative]), names, frozenset(rising))
+
+
+def _only_competing_texts(rows: Rows) -> bool:
+    others = rows.user is not None or rows.item is not None or bool(rows.sets) or rows.numeric.shape[1] > 0
+    return rows.group is not None and rows.text is not None and not others
+
+
+def _by_competition(rows: Rows, matrix: _Matrix, seed: int) -> tuple[Floats, Floats, dict[str, float]]:
+    """Conditional logit over the text scores; both results are at the mean level of the training rows."""
+    scored = np.asarray(~np.isnan(matrix.X).any(axis=1))
+    train = np.flatnonzero(~rows.is_test & (rows.weight > 0) & scored)
+    z = np.where(scored[:, None], matrix.X, 0.0).astype(np.float32)
+    spread = z[train].std(axis=0) + 1e-9
+    assert rows.group is not None
+    matcher, _ = train_matcher(
+        np.ones((1, 1), dtype=np.float32),
+        z / spread,
+        rows.rate[train],
+        u_index=np.zeros(len(train), dtype=np.int64),
+        v_index=train,
+        weight=rows.weight[train],
+        group=rows.group[train],
+        time=None if rows.time is None else rows.time[train],
+        validation=LATEST_SHARE,
+        learning_rate=0.02,
+        weight_decay=0.0,
+        epochs=100,
+        refit=True,
+        seed=seed,
+    )
+    p = sigmoid(matcher.score(np.ones((len(z), 1), dtype=np.float32), z / spread))
+    p = fit_level(p[train], rows.rate[train], rows.weight[train], prior_clicks=0.0).apply(p)
+    return p, p, dict(zip(matrix.names, np.abs(matcher.W[0]).tolist(), strict=True))
+
+
+def _by_trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> tuple[Floats, Floats, dict[str, float]]:
+    """(predictions of trees that did not see the held rows, predictions of trees fitted to all training rows)."""
+    X = matrix.X.astype(np.float32)
+    usable = ~rows.is_test & (rows.weight > 0)
+    usable[held] = False
+    train = np.concatenate([np.flatnonzero(usable), held])
+    numbers = {name: f"f{place}" for place, name in enumerate(matrix.names)}
+
+    def trees(most: int, latest_share: float) -> Blender:
+        return train_blender(
+            X[train],
+            rows.rate[train],
+            weight=rows.weight[train],
+            time_order=np.arange(len(train)),
+            seed=seed,
+            names=list(numbers.values()),
+            rising=frozenset(numbers[name] for name in matrix.rising),
+            most_trees=most,
+            latest_share=latest_share,
+            refit=False,
+        )
+
+    first = trees(MOST_TREES, len(held) / len(train))
+    final = trees(first.trees, 0.0)
+    names = {number: name for name, number in numbers.items()}
+    importance = {names[number]: gain for number, gain in final.importance().items()}
+    return first.predict(X), final.predict(X), importance
+
+
+def _latest(rows: Rows, seed: int) -> Ints:
+    """The training rows that choose the number of trees and the level: the latest, or random ones."""
+    train = np.flatnonzero(~rows.is_test & (rows.weight > 0))
+    if rows.time is not None:
+        train = train[np.argsort(rows.time[train], kind="stable")]
+    else:
+        train = np.random.default_rng(seed).permutation(train)
+    return train[round(len(train) * (1 - LATEST_SHARE)) :]
+
+
+def _at_newest_level(raw: Floats, probability: Floats, rows: Rows, held: Ints) -> Floats:
+    """Probabilities moved to the newest level known: of the latest training rows, or followed row by row."""
+    if rows.time is None:
+        return probability
+    if not rows.meaning.progressive:
+        newest = freshest_level(
+            raw[held], rows.rate[held], rows.time[held], weight=rows.weight[held], share=1.0
+        )
+        return newest.apply(probability)
+    memory = level.best_memory(raw, rows, held)
+    if memory is None:
+        return probability
+    test = np.flatnonzero(rows.is_test)
+    mixed = np.where(rows.is_test, probability, raw)
+    return level.follow(mixed, rows, np.concatenate([held, test]), test, memory=memory)
+
+
+def _refuse_hopeless(rows: Rows) -> None:
+    train = ~rows.is_test & (rows.weight > 0)
+    rate = rows.rate[train]
+    if not train.any() or rate.max() <= 0 or rate.min() >= 1:
+        raise TableError("the training rows need both clicks and non-clicks")

@@ -1,0 +1,123 @@
+"""Scores of texts for a table: log odds of a click that a text draws, never from a model that saw the row.
+
+Two models score each text: frozen transformer vectors (a text-only matcher) and, where a randomised test lets the
+level cancel, a TF-IDF ridge. With times, training rows are scored by models of earlier blocks of time; without,
+by models of the other folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ml.evaluation.baselines import Arms, ridge_scores
+from ml.schema import Floats, Ints, Mask, Vectors
+from ml.table.reading import Rows
+from ml.table.walk import folds_of, release_times
+from ml.text.train import train_matcher
+
+BLOCKS = 5
+CONDITIONAL_PENALTY, PLAIN_PENALTY = 3.0, 1.0
+LEXICAL_PENALTY = 30.0
+
+
+def text_scores(rows: Rows, vectors: Vectors, *, seed: int) -> tuple[Floats, list[str]]:
+    """(scores of shape (rows, k), their names); NaN where nothing earlier could score a row."""
+    text = _text(rows)
+    names = ["text_score"] if rows.group is None else ["text_score", "lexical_score"]
+    scores = np.full((len(rows), len(names)), np.nan)
+    for past, now in _past_and_now(rows, seed):
+        scores[now, 0] = _transformer(rows, vectors, past, text[now], seed)
+        if rows.group is not None:
+            scores[now, 1] = _lexical(rows, past, text[now])
+    return scores, names
+
+
+def _past_and_now(rows: Rows, seed: int) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of row positions: what to learn from, what to score."""
+    usable = ~np.isnan(rows.rate) & (rows.weight > 0) & ~rows.is_test
+    if rows.time is None:
+        fold = folds_of(rows, seed)
+        for number in (*np.unique(fold[fold >= 0]).tolist(), -1):
+            yield np.flatnonzero(usable & (fold != number)), np.flatnonzero(fold == number)
+        return
+    released = release_times(rows)
+    edges = np.unique(np.quantile(rows.time[~rows.is_test], np.linspace(0, 1, BLOCKS + 1)[1:-1]))
+    block = np.where(rows.is_test, len(edges) + 1, np.searchsorted(edges, rows.time, side="right"))
+    for number in range(1, len(edges) + 2):
+        now = np.flatnonzero(block == number)
+        if len(now):
+            past = usable & (released < rows.time[now].min()) if number <= len(edges) else usable
+            if past.any():
+                learned = np.flatnonzero(past)
+                yield learned[np.argsort(rows.time[learned], kind="stable")], now
+
+
+def _transformer(rows: Rows, vectors: Vectors, past: Ints, wanted: Ints, seed: int) -> Floats:
+    text = _text(rows)
+    one = np.ones((1, 1), dtype=np.float32)
+    conditional = rows.group is not None
+    if rows.group is None:
+        v, rate, weight, group = _by_text(text[past], rows.rate[past], rows.weight[past], None)
+    else:
+        v, rate, weight, group = _by_text(text[past], rows.rate[past], rows.weight[past], rows.group[past])
+    matcher, _ = train_matcher(
+        one,
+        vectors,
+        rate,
+        u_index=np.zeros(len(v), dtype=np.int64),
+        v_index=v,
+        weight=weight,
+        group=group,
+        validation=_held_out(len(v), group, seed) if rows.time is None else 0.15,
+        weight_decay=CONDITIONAL_PENALTY if conditional else PLAIN_PENALTY,
+        epochs=80,
+        refit=True,
+        seed=seed,
+    )
+    return matcher.score(np.ones((len(wanted), 1), dtype=np.float32), vectors[wanted])
+
+
+def _lexical(rows: Rows, past: Ints, wanted: Ints) -> Floats:
+    if rows.group is None:
+        raise ValueError("the lexical score needs groups")
+    v, rate, weight, group = _by_text(_text(rows)[past], rows.rate[past], rows.weight[past], rows.group[past])
+    arms = Arms([rows.texts[code] for code in v.tolist()], np.asarray(group), rate * weight, weight)
+    distinct, place = np.unique(wanted, return_inverse=True)
+    try:
+        found = ridge_scores(arms, [rows.texts[code] for code in distinct.tolist()], penalty=LEXICAL_PENALTY)
+    except ValueError:  # too few words in common to fit anything
+        return np.zeros(len(wanted))
+    scores: Floats = found[place]
+    return scores
+
+
+def _by_text(
+    text: Ints, rate: Floats, weight: Floats, group: Ints | None
+) -> tuple[Ints, Floats, Floats, Ints | None]:
+    """Rows of one text (within a group) added up, in order of first appearance."""
+    key = text if group is None else text + (group + 1) * (int(text.max()) + 1)
+    _, first, place = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    place = rank[place]
+    impressions = np.bincount(place, weights=weight).astype(np.float64)
+    clicks = np.bincount(place, weights=rate * weight).astype(np.float64)
+    first = first[order]
+    return text[first], clicks / impressions, impressions, None if group is None else group[first]
+
+
+def _held_out(rows: int, group: Ints | None, seed: int) -> Mask:
+    """A random seventh, whole groups: what stops the training where there is no time."""
+    rng = np.random.default_rng(seed)
+    if group is None:
+        return rng.random(rows) < 1 / 7
+    return rng.random(int(group.max()) + 1)[group] < 1 / 7
+
+
+def _text(rows: Rows) -> Ints:
+    if rows.text is None:
+        raise ValueError("the table has no text column")
+    return rows.text
