@@ -21,6 +21,9 @@ PACKAGES = ("plotly", "django-htmx", "fontpkg-inter")
 VERSIONS = "versions.json"
 COMPRESSED = {".js", ".css"}
 
+_INLINE_SHEET = re.compile(
+    r'if\(!document\.getElementById\("([0-9a-f]{64})"\)\)\{var \w+=document\.createElement\("style"\)'
+)
 _KEY = r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([A-Za-z]\w*))"""
 _VALUE = r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')"""
 _RULE = re.compile(_KEY + ":" + _VALUE + r"(,|\})")
@@ -57,6 +60,16 @@ def plotly_css(script: str) -> str:
         raise AssetError("plotly.min.js holds no literal style rules; a newer plotly needs another reader.")
     rules = list(_literal(script, start + 1))
     return "".join(f"{selector}{{{declarations}}}\n" for selector, declarations in reversed(rules))
+
+
+def plotly_prelude(script: str) -> str:
+    """A script to run before plotly.js: it marks the style sheets that libraries inside the bundle would add inline
+    as being there. They belong to maps, which no page draws, and the Content-Security-Policy refuses them."""
+    marks = sorted(set(_INLINE_SHEET.findall(script)))
+    return "".join(
+        f'document.head.append(Object.assign(document.createElement("meta"), {{ id: "{mark}" }}));\n'
+        for mark in marks
+    )
 
 
 def _literal(script: str, position: int) -> Iterator[tuple[str, str]]:
@@ -131,6 +144,7 @@ def _plotly() -> bytes:
 
 ASSETS: dict[str, Callable[[], bytes]] = {
     "plotly.min.js": _plotly,
+    "plotly-prelude.js": lambda: plotly_prelude(_plotly().decode()).encode(),
     "plotly.css": lambda: plotly_css(_plotly().decode()).encode(),
     "htmx.min.js": lambda: _inside("django_htmx", "static/django_htmx/htmx-2.min.js").read_bytes(),
     "inter.woff": lambda: woff(_inside("fontpkg_inter", "files/Inter[opsz,wght].ttf").read_bytes()),

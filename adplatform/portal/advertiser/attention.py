@@ -30,12 +30,14 @@ class Notice:
 
 def notices(rows: Sequence[CampaignRow], rejected: QuerySet[Creative]) -> list[Notice]:
     """The worst first."""
-    found = [*_rejected(rejected), *_statuses(rows)]
+    shown = list(rejected[:MOST])
+    told = {creative.line_item.campaign_id for creative in shown}
+    found = [*_rejected(shown), *_statuses([row for row in rows if row.campaign.pk not in told])]
     order = {"bad": 0, "warn": 1, "": 2}
     return sorted(found, key=lambda notice: order[notice.tone])
 
 
-def _rejected(creatives: QuerySet[Creative]) -> list[Notice]:
+def _rejected(creatives: Sequence[Creative]) -> list[Notice]:
     return [
         Notice(
             tone="bad",
@@ -45,7 +47,7 @@ def _rejected(creatives: QuerySet[Creative]) -> list[Notice]:
             action=_("Change it"),
             url=reverse("portal:creative_edit", args=[creative.public_id]),
         )
-        for creative in creatives[:MOST]
+        for creative in creatives
     ]
 
 

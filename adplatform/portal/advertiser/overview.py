@@ -13,7 +13,7 @@ from adplatform.accounts.models import Membership, Organisation
 from adplatform.campaigns.models import Creative
 from adplatform.campaigns.queries import campaigns_of, creatives_of_organisation
 from adplatform.core import clock
-from adplatform.core.money import MICROS
+from adplatform.core.money import MICROS, format_micros
 from adplatform.core.templatetags import ui
 from adplatform.insights import queries
 from adplatform.insights.queries import Range, Totals, change
@@ -51,6 +51,7 @@ def results(organisation: Organisation, range: Range, **filters: object) -> dict
         "days": days,
         "tiles": tiles(now, before, list(days.values()), organisation.currency),
         "previous": range.previous(),
+        "one_unit": format_micros(MICROS, organisation.currency, digits=0),
         "per_unit": round(now.roas * MICROS) if now.roas is not None else None,
         "change_words": growth(now, before),
     }

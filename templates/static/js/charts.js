@@ -2,7 +2,7 @@
 // A trace says what it is in `meta`: revenue, spend, roas, prev, ok, warn, bad, 1…6 (a token --c-…), or heat.
 "use strict";
 (() => {
-  const PLOTLY = document.currentScript.dataset.plotly;
+  const { plotly: PLOTLY, prelude: PRELUDE } = document.currentScript.dataset;
   const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false, showTips: false };
   const STATES = { ok: "--ok", warn: "--warn", bad: "--bad" };
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -11,17 +11,17 @@
     return `rgba(${n >> 16},${(n >> 8) & 255},${n & 255},${alpha})`;
   };
 
-  let loading;
-  function plotly() {
-    loading ??= new Promise((resolve, reject) => {
+  function load(address) {
+    return new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = PLOTLY;
+      script.src = address;
       script.onload = resolve;
       script.onerror = reject;
       document.head.append(script);
     });
-    return loading;
   }
+  let loading;
+  const plotly = () => loading ??= load(PRELUDE).then(() => load(PLOTLY));
 
   function colourTrace(trace) {
     if (trace.meta === "heat") {
