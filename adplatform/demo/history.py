@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
+
+from django.conf import settings
 
 from adplatform.accounts.models import Organisation
 from adplatform.core import pseudonym
@@ -25,14 +27,19 @@ from adplatform.demo.visits import Visit, day_of_visits, page_text
 from adplatform.events.models import Impression
 from adplatform.events.records import Served, TokenEvent, pack
 from adplatform.events.services import Report, record_conversions
+from adplatform.events.spool import Spool
+from adplatform.events.stream import EventStream, connect
+from adplatform.learning import live
 from adplatform.serving import consent, pipeline
 from adplatform.serving.decide import Shown
 from adplatform.serving.parse import Asked
 from adplatform.serving.publish import publish
 from adplatform.serving.server import Server
+from adplatform.serving.snapshot import SnapshotHolder
 
 SOURCE = "demo"
 ROUND = timedelta(hours=4)  # how often the books, paces and snapshot are brought up to date in the past
+STREAM_SECONDS = 10.0  # a bulk append may wait for the disk
 RENDERED = 0.98
 VIEWABLE = {1: 0.82, 2: 0.64, 3: 0.48}
 CLICK_DELAY_SECONDS = (1.5, 45.0)
@@ -77,13 +84,15 @@ class History:
         self._evidence = consent.encode(range(1, 11))
         self._pseudonyms = [pseudonym.pseudonym(person.key) for person in truth.people]
         self._advertisers = Organisation.objects.in_bulk(list(market.actions))
-        self._seen = self._remembered()
+        self.seen = self._remembered()
+        self._events = connect(settings.EVENTS_URL, timeout_seconds=STREAM_SECONDS)
+        self._hot = live.connect()
 
-    def live(self, day: date) -> Tally:
-        """One UTC day, round by round."""
+    def live(self, day: date, *, after_round: Callable[[datetime], object]) -> Tally:
+        """One UTC day, round by round; `after_round` runs what the scheduler would have run by then."""
         rng = Random(f"{self._seed}:{day}")
-        server = Server.from_settings(rng=rng, draw=rng.randbytes)
-        visits = day_of_visits(self._truth, self._plan, day, seed=self._seed, scale=self._scale)
+        server = self.server(rng)
+        visits = self.visits(day)
         total = Tally()
         for until, chunk in rounds(day, visits):
             publish(at=until - ROUND)
@@ -92,8 +101,23 @@ class History:
             for visit in chunk:
                 self._visit(visit, server, rng, lived)
             self._send(lived, server, at=until)
+            after_round(until)
             total.add(lived.tally)
         return total
+
+    def visits(self, day: date) -> list[Visit]:
+        return day_of_visits(self._truth, self._plan, day, seed=self._seed, scale=self._scale)
+
+    def server(self, rng: Random) -> Server:
+        """A serving process of this history: patient, since nobody waits for a page of the past."""
+        return Server(
+            snapshots=SnapshotHolder(settings.SNAPSHOT_DIR),
+            stream=EventStream(self._events, Spool(settings.VAR / "spool")),
+            hot=self._hot,
+            hot_background=self._hot,
+            rng=rng,
+            draw=rng.randbytes,
+        )
 
     # --- a page view --------------------------------------------------------------------------------------------------
 
@@ -142,9 +166,9 @@ class History:
             lived.events.append(pack(TokenEvent("view", served, rendered_at + timedelta(seconds=1.2))))
         memory = (visit.person, ad.offer.headline)
         p = self._truth.click_probability(
-            person, ad.offer, position=position, seen=self._seen[memory], hour=visit.hour
+            person, ad.offer, position=position, seen=self.seen[memory], hour=visit.hour
         )
-        self._seen[memory] += 1
+        self.seen[memory] += 1
         if rng.random() < p:
             clicked_at = rendered_at + timedelta(seconds=rng.uniform(*CLICK_DELAY_SECONDS))
             lived.events.append(pack(TokenEvent("click", served, clicked_at)))
@@ -182,8 +206,7 @@ class History:
         for served, moment in lived.impressions:
             server.note("impression", served, at=moment)
         server.flush()
-        while pipeline.drain(at=at):
-            pass
+        pipeline.drain_all(self._events, self._hot, at=at)
         for advertiser_id, reports in lived.orders.items():
             latest = max(report.occurred_at for report in reports)
             record_conversions(

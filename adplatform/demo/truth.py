@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adplatform.demo.catalogue import MarketPlan, Offer
 
-BASE_LOGIT = -4.6
+BASE_LOGIT = -4.3
 TASTE_WEIGHT = 2.6
 SECOND_TOPIC_WEIGHT = 0.45
 POSITION_LOGIT = {1: 0.35, 2: 0.0, 3: -0.35}
