@@ -21,6 +21,7 @@ from .types import (
     AdRequest,
     BoolArray,
     Candidate,
+    CapScope,
     IntArray,
     NoAd,
     Refused,
@@ -364,26 +365,29 @@ class _Caps:
             for cap in candidate.caps:
                 key = (str(cap.scope), candidate.id_in(cap.scope), cap.window_seconds, cap.limit)
                 rows[key].append(row)
-        self._limits: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-        for scope, id, window_seconds, limit in rows:
-            self._limits[scope, id].append((window_seconds, limit))
         self._postings = Postings(rows, len(candidates))
-        self.keys = frozenset(key[:3] for key in rows)
         self._never = [key for key in rows if key[3] <= 0]
+        self._limits: dict[tuple[str, int, int], list[int]] = defaultdict(list)
+        for scope, id, window_seconds, limit in rows:
+            self._limits[scope, id, window_seconds].append(limit)
+        self._counted: dict[tuple[str, int], list[tuple[str, int, int]]] = defaultdict(list)
+        for key in self._limits:
+            self._counted[key[:2]].append(key)
+
+    @property
+    def keys(self) -> frozenset[tuple[str, int, int]]:
+        return frozenset(self._limits)
 
     def reached(self, seen: Seen, taken: Taken) -> int:
-        touched = {(scope, id) for scope, id, _ in seen.counts}
-        for candidate in taken.candidates:
-            touched.update((scope, candidate.id_in(scope)) for scope in _SCOPES)
         full = list(self._never)
-        for scope, id in touched & self._limits.keys():
+        for key, count in seen.counts.items():
+            full += [(*key, limit) for limit in self._limits.get(key, ()) if count >= limit]
+        for scope, id in {(scope, one.id_in(scope)) for one in taken.candidates for scope in _SCOPES}:
             here = taken.count(scope, id)
-            full += [
-                (scope, id, window_seconds, limit)
-                for window_seconds, limit in self._limits[scope, id]
-                if seen.count(scope, id, window_seconds) + here >= limit
-            ]
+            for key in self._counted.get((scope, id), ()):
+                count = seen.count(*key) + here
+                full += [(*key, limit) for limit in self._limits[key] if count >= limit]
         return self._postings.bits(full)
 
 
-_SCOPES = ("creative", "line_item", "campaign", "advertiser")
+_SCOPES = tuple(str(scope) for scope in CapScope)
