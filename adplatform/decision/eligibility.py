@@ -371,8 +371,8 @@ class _Caps:
         for scope, id, window_seconds, limit in rows:
             self._limits[scope, id, window_seconds].append(limit)
         self._counted: dict[tuple[str, int], list[tuple[str, int, int]]] = defaultdict(list)
-        for key in self._limits:
-            self._counted[key[:2]].append(key)
+        for counter in self._limits:
+            self._counted[counter[:2]].append(counter)
 
     @property
     def keys(self) -> frozenset[tuple[str, int, int]]:

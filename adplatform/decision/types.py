@@ -212,7 +212,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What this answer already shows: creatives, advertisers (repeated), categories by advertiser."""
+    """What this answer already shows; one advertiser may have `per_advertiser` of its ads."""
 
     candidates: tuple[Candidate, ...] = ()
     per_advertiser: int = 2
