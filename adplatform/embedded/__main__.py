@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from adplatform import embedded
+from adplatform.embedded import preflight, servers
 from adplatform.embedded.places import LaunchError, var_dir
 
 
@@ -46,6 +47,11 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _stop(*, clean: bool) -> int:
+    """Only the embedded servers are ours to stop, whatever services this shell points at."""
+    for name in servers.URL_NAMES:
+        os.environ.pop(name, None)
+    if clean:
+        preflight.check_alone()
     for var in _var_folders():
         os.environ["ADPLATFORM_VAR"] = str(var)
         if not embedded.stop():

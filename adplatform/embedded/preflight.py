@@ -70,10 +70,14 @@ def check_port(port: int, option: str) -> None:
         )
 
 
-def check_serving(port: int | None = None, ads_port: int | None = None) -> None:
-    """All that must hold before the platform is served."""
+def check_room() -> None:
+    """Disk and memory for the main job and for serving."""
     check_disk(var_dir(), DISK_RUN)
     check_memory()
+
+
+def check_ports(port: int | None = None, ads_port: int | None = None) -> None:
+    """The two ports that the platform serves on, by default those of the environment."""
     check_port(port or int(os.environ.get("PORT") or 8000), "PORT")
     check_port(ads_port or int(os.environ.get("ADS_PORT") or 8001), "ADS_PORT")
 

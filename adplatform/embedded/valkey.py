@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
 
 from adplatform.embedded import net
 from adplatform.embedded.places import LaunchError, Places, secret, write_private
@@ -74,14 +73,14 @@ class Valkey:
                 raise LaunchError(
                     f"{self.places.valkey_binary} did not start: {' '.join(net.text_of(out).split())}"
                 )
-        if not _wait(lambda: self._command("PING").startswith("+PONG"), START_SECONDS):
+        if not net.wait_for(lambda: self._command("PING").startswith("+PONG"), START_SECONDS):
             raise LaunchError(f"Valkey ({self.folder.name}) does not answer: {self._last_log_line()}")
 
     def stop(self) -> None:
         """Flush the append-only file and exit; its pid file disappears last."""
         self._command("SHUTDOWN", "NOSAVE")
         pid_file = self.folder / "valkey.pid"
-        if not _wait(lambda: not pid_file.exists() and not net.listening(self.port), STOP_SECONDS):
+        if not net.wait_for(lambda: not pid_file.exists() and not net.listening(self.port), STOP_SECONDS):
             raise LaunchError(f"Valkey ({self.folder.name}) did not stop: {self._last_log_line()}")
 
     def _command(self, *words: str) -> str:
@@ -107,13 +106,3 @@ def _encoded(words: tuple[str, ...]) -> bytes:
     """A command in the Redis protocol."""
     parts = [f"*{len(words)}\r\n", *(f"${len(word.encode())}\r\n{word}\r\n" for word in words)]
     return "".join(parts).encode()
-
-
-def _wait(condition: object, seconds: float) -> bool:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,28 +11,26 @@ from tests.launcher.machine import Machine
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine() -> Iterator[Machine]:
     """One cluster for a whole module, since making one takes a second."""
-    folder = tmp_path_factory.mktemp("machine")
-    _open_to_all(folder)
-    machine = Machine(folder / "var")
-    yield machine
-    machine.launch("stop")
+    yield from _machine()
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Machine]:
+def fresh() -> Iterator[Machine]:
     """A machine on which nothing was ever started."""
-    _open_to_all(tmp_path)
-    machine = Machine(tmp_path / "var")
-    yield machine
-    machine.launch("clean")
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    yield from _machine()
 
 
-def _open_to_all(folder: Path) -> None:
-    """pytest's folders are 0700; most tests are about a checkout that the server user reaches."""
-    for path in (folder, *folder.parents):
-        if path.owner() == "root" and path.name.startswith("pytest-"):
-            path.chmod(0o755)
+def _machine() -> Iterator[Machine]:
+    """In a folder that the server user reaches: pytest's own are closed, and closed again by every run beside us."""
+    folder = Path(tempfile.mkdtemp(prefix="adplatform-test-"))
     folder.chmod(0o755)
+    machine = Machine(folder / "var")
+    try:
+        yield machine
+        if machine.var.exists():
+            cleaned = machine.launch("clean")
+            assert (cleaned.returncode, cleaned.stderr) == (0, "")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

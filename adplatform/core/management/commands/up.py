@@ -47,7 +47,8 @@ class Command(BaseCommand):
         try:
             with _only_one(), _signals_stop():
                 supervisor.end_leftovers(folder)
-                preflight.check_serving(port, ads_port)
+                preflight.check_room()
+                preflight.check_ports(port, ads_port)
                 environment = processes.environment(
                     os.environ, embedded.ensure(), port=port, ads_port=ads_port
                 )
