@@ -5,6 +5,7 @@ Only records with a visitor come here, that is with consent; without it nothing 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from adplatform.audience.models import Behaviour, Consent
@@ -62,20 +63,26 @@ def _add_consents(decisions: Sequence[DecisionRecord], ids: dict[str, int]) -> N
 
 def _add_reads(decisions: Sequence[DecisionRecord], ids: dict[str, int]) -> None:
     """The words of the pages, once per page and request."""
-    reads: dict[tuple[int, str, str], Behaviour] = {}
-    per_visitor: dict[int, int] = {}
+    reads: dict[tuple[int, str, str], dict[str, object]] = {}
+    per_visitor: Counter[int] = Counter()
     for record in decisions:
         pk = ids[record.visitor]
         item = (record.url or f"site:{record.site_id}")[:80]
         key = (pk, item, record.request_id)
-        if not record.keywords or key in reads or per_visitor.get(pk, 0) >= READS_PER_BATCH:
+        if not record.keywords or key in reads or per_visitor[pk] >= READS_PER_BATCH:
             continue
-        per_visitor[pk] = per_visitor.get(pk, 0) + 1
-        reads[key] = Behaviour(
-            visitor_id=pk,
-            kind=Behaviour.Kind.READ,
-            item=item,
-            text=record.keywords,
-            occurred_at=record.served_at,
-        )
-    Behaviour.objects.bulk_create(list(reads.values()), ignore_conflicts=True)
+        per_visitor[pk] += 1
+        reads[key] = {
+            "visitor_id": pk,
+            "kind": Behaviour.Kind.READ.value,
+            "item": item,
+            "text": record.keywords,
+            "value_micros": 0,
+            "occurred_at": record.served_at,
+        }
+    bulk.execute(
+        "INSERT INTO audience_behaviour ({columns}) SELECT {columns} FROM json_populate_recordset("
+        "NULL::audience_behaviour, %s) ON CONFLICT DO NOTHING",
+        ("visitor_id", "kind", "item", "text", "value_micros", "occurred_at"),
+        reads.values(),
+    )

@@ -71,7 +71,20 @@ def respond(environ: Environ, start_response: StartResponse) -> Iterable[bytes] 
             return None
     if (method := environ.get("REQUEST_METHOD", "GET")) not in endpoint.methods:
         return _error(405, "method_not_allowed", f"{method} is not answered here.").send(start_response)
-    return endpoint.answer(environ, rest).send(start_response)
+    try:
+        answered = endpoint.answer(environ, rest)
+    except Exception:  # whatever it was, a page that shows ads goes on, and the error is counted and told
+        log.exception("%s failed", path)
+        answered = _failed(endpoint)
+    return answered.send(start_response)
+
+
+def _failed(endpoint: _Endpoint) -> Response:
+    if _server is not None:
+        _server.metrics.count("errors")
+    if endpoint.answer is decisions:
+        return Response(200, _json({"request_id": "", "mode": "error", "placements": {}}), headers=_NO_STORE)
+    return _error(503, "error", "This could not be answered. Send it again.")
 
 
 def server() -> Server:
