@@ -116,6 +116,9 @@ class ApiKey(TimeStamped):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        verbose_name = "API key"
+
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
@@ -131,6 +134,7 @@ class AuditEntry(models.Model):
     detail = models.JSONField(default=dict)
 
     class Meta:
+        verbose_name_plural = "audit entries"
         ordering = ["-at"]
         indexes = [models.Index(fields=["organisation", "-at"], name="audit_by_organisation")]
 

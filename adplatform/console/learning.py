@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from adplatform.accounts.services import audit
@@ -19,6 +21,31 @@ from adplatform.learning.models import ModelVersion, TrainingRun
 Stage = ModelVersion.Stage
 TONES = {Stage.CHAMPION: "ok", Stage.CHALLENGER: "learn", Stage.REFUSED: "bad", Stage.RETIRED: "paused"}
 PAGE_SIZE = 20
+MEASURES = {
+    "ne": gettext_lazy("Normalised entropy"),
+    "log_loss": gettext_lazy("Log loss"),
+    "auc": gettext_lazy("AUC"),
+    "calibration": gettext_lazy("Calibration"),
+    "ece": gettext_lazy("Calibration error"),
+    "precision": gettext_lazy("Precision"),
+    "recall": gettext_lazy("Recall"),
+}
+MODELS = {
+    "challenger": gettext_lazy("Challenger"),
+    "champion": gettext_lazy("Champion before"),
+    "prior": gettext_lazy("Prior alone"),
+    "no_transformer": gettext_lazy("Without the transformer"),
+    "no_blender": gettext_lazy("Without the blender"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Models by measures; `rows` are (version, words, cells)."""
+
+    title: str
+    measures: list[str]
+    rows: list[tuple[str, str, list[float | None]]]
 
 
 @operator_page
@@ -74,35 +101,31 @@ def _version(version: ModelVersion) -> tuple[ModelVersion, str]:
 
 
 def numbers(metrics: dict[str, Any]) -> list[tuple[str, float]]:
-    """The plain numbers of a metrics document, by name in words."""
-    return [(_words(name), value) for name, value in metrics.items() if _is_number(value)]
+    """The measures of a model card, in their order."""
+    return [(str(words), metrics[name]) for name, words in MEASURES.items() if metrics.get(name) is not None]
 
 
-def tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Metrics beside their baselines: each group of models that name the same measures becomes one table."""
-    found = []
-    for name, group in metrics.items():
-        rows = (
-            {key: dict(value) for key, value in group.items() if isinstance(value, dict)}
-            if isinstance(group, dict)
-            else {}
+def tables(metrics: dict[str, Any]) -> list[Table]:
+    """A run's figures beside those of the champion, the prior and simpler models, each group on the same rows."""
+    newest = {name: metrics.get(name) for name in ("challenger", "champion", "prior")}
+    found = [
+        _table(_("On the newest day"), newest),
+        _table(_("Simpler models"), metrics.get("compared") or {}),
+    ]
+    return [table for table in found if table.rows]
+
+
+def _table(title: str, group: dict[str, Any]) -> Table:
+    models = {name: figures for name, figures in group.items() if isinstance(figures, dict)}
+    measures = [
+        name for name in MEASURES if any(figures.get(name) is not None for figures in models.values())
+    ]
+    rows = [
+        (
+            figures.get("name") or "",
+            str(MODELS.get(name, name)),
+            [figures.get(measure) for measure in measures],
         )
-        if rows:
-            measures = list(
-                dict.fromkeys(
-                    measure for row in rows.values() for measure, value in row.items() if _is_number(value)
-                )
-            )
-            cells = [(_words(key), [row.get(measure) for measure in measures]) for key, row in rows.items()]
-            found.append(
-                {"title": _words(name), "measures": [_words(measure) for measure in measures], "rows": cells}
-            )
-    return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+        for name, figures in models.items()
+    ]
+    return Table(title, [str(MEASURES[name]) for name in measures], rows)

@@ -10,6 +10,7 @@ from django.db.models import Q, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -103,9 +104,9 @@ def _failed_jobs(at: datetime) -> Notice | None:
     last = failed.select_related("job").order_by("-started_at").first()
     if last is None:
         return None
-    title = ngettext("%(n)s job run failed today", "%(n)s job runs failed today", failed.count()) % {
-        "n": failed.count()
-    }
+    title = ngettext(
+        "%(n)s job run failed in 24 hours", "%(n)s job runs failed in 24 hours", failed.count()
+    ) % {"n": failed.count()}
     text = f"{last.job.title}: {last.summary or last.error.strip().splitlines()[-1] if last.error else last.job.title}"
     return Notice(
         "bad",
@@ -123,9 +124,11 @@ def _waiting_creatives(at: datetime) -> Notice | None:
     if oldest is None:
         return None
     n = waiting.count()
-    hours = int((at - oldest.updated_at).total_seconds() // 3_600)
     title = ngettext("%(n)s creative waits for review", "%(n)s creatives wait for review", n) % {"n": n}
-    text = _("The oldest waits for %(hours)s hours: %(name)s.") % {"hours": hours, "name": oldest.headline}
+    text = _("The oldest waits for %(time)s: %(name)s.") % {
+        "time": timesince(oldest.updated_at, at, depth=1),
+        "name": oldest.headline,
+    }
     return Notice("warn", "eye", title, text, reverse("console:review"), _("Review"))
 
 

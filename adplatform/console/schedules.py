@@ -16,6 +16,8 @@ from adplatform.core.forms import RadioCards
 INTERVAL, CRONTAB = "interval", "crontab"
 SIZES = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
 LEAST_SECONDS = 5
+# What the part of the form that is not chosen holds, so that choosing it starts from something sensible.
+USUAL = {"every": 5, "unit": "minutes", "times": "0 2 * * *"}
 CRONTAB_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
@@ -32,7 +34,7 @@ class ScheduleForm(forms.Form):
             }
         ),
     )
-    every = forms.IntegerField(label=gettext_lazy("Every"), min_value=1, max_value=10_000, required=False)
+    every = forms.IntegerField(label=gettext_lazy("Every"), min_value=1, max_value=10_000)
     unit = forms.ChoiceField(
         label=gettext_lazy("Unit"),
         choices=[
@@ -41,12 +43,10 @@ class ScheduleForm(forms.Form):
             ("hours", gettext_lazy("hours")),
             ("days", gettext_lazy("days")),
         ],
-        required=False,
     )
     times = forms.CharField(
         label=gettext_lazy("Set times"),
         max_length=120,
-        required=False,
         help_text=gettext_lazy(
             "Minute, hour, day of month, month, day of week, in UTC: “0 2 * * *” is every night at 02:00."
         ),
@@ -62,13 +62,14 @@ class ScheduleForm(forms.Form):
         return values
 
     def _check_interval(self, values: dict[str, Any]) -> None:
-        if not values.get("every"):
-            self.add_error("every", _("Say how often it runs."))
-        elif values["every"] * SIZES[values.get("unit") or "seconds"] < LEAST_SECONDS:
+        seconds = (values.get("every") or LEAST_SECONDS) * SIZES[values.get("unit") or "seconds"]
+        if seconds < LEAST_SECONDS:
             self.add_error("every", _("A job runs at most every %(n)s seconds.") % {"n": LEAST_SECONDS})
 
     def _check_times(self, values: dict[str, Any]) -> None:
-        parts = str(values.get("times", "")).split()
+        if "times" in self.errors:
+            return
+        parts = str(values["times"]).split()
         if len(parts) != len(CRONTAB_FIELDS):
             self.add_error("times", _("Write five fields: minute, hour, day of month, month, day of week."))
             return
@@ -83,9 +84,7 @@ def form_for(task: PeriodicTask | None) -> ScheduleForm:
     if task is not None and task.crontab is not None:
         moment = task.crontab
         times = " ".join(str(getattr(moment, name)) for name in CRONTAB_FIELDS)
-        return ScheduleForm(
-            initial={"kind": CRONTAB, "times": times, "enabled": task.enabled, "unit": "minutes"}
-        )
+        return ScheduleForm(initial={**USUAL, "kind": CRONTAB, "times": times, "enabled": task.enabled})
     seconds = (
         int(task.schedule.run_every.total_seconds())
         if task is not None and task.interval is not None
@@ -94,7 +93,13 @@ def form_for(task: PeriodicTask | None) -> ScheduleForm:
     unit = next(name for name in reversed(SIZES) if seconds % SIZES[name] == 0)
     enabled = task.enabled if task is not None else True
     return ScheduleForm(
-        initial={"kind": INTERVAL, "every": seconds // SIZES[unit], "unit": unit, "enabled": enabled}
+        initial={
+            **USUAL,
+            "kind": INTERVAL,
+            "every": seconds // SIZES[unit],
+            "unit": unit,
+            "enabled": enabled,
+        }
     )
 
 

@@ -68,7 +68,7 @@ def roi_figure(days: Mapping[date, Totals], previous: Mapping[date, Totals], *, 
         line=_line(2),
         hovertemplate="%{y:.2f}×",
     )
-    layout = _by_day(list(days), currency) | {
+    layout = _by_day(list(days), currency, _highest(days, "spend_micros", "revenue_micros")) | {
         "yaxis2": _right_axis(ticksuffix="×", tickformat=".1f", highest=max(filter(None, roas), default=1.0))
     }
     return _finished(figure, layout)
@@ -97,7 +97,9 @@ def earned_figure(days: Mapping[date, Totals], fills: Mapping[date, Fill], *, cu
         line=_line(2),
         hovertemplate="%{y:.1%}",
     )
-    layout = _by_day(list(days), currency) | {"yaxis2": _right_axis(tickformat=".0%", highest=1.0)}
+    layout = _by_day(list(days), currency, _highest(days, "earned_micros")) | {
+        "yaxis2": _right_axis(tickformat=".0%", highest=1.0, tickvals=[0, 0.25, 0.5, 0.75, 1])
+    }
     return _finished(figure, layout)
 
 
@@ -123,7 +125,7 @@ def platform_figure(days: Mapping[date, Totals], *, currency: str) -> Figure:
         line=_line(2.5),
         hovertemplate=money,
     )
-    return _finished(figure, _by_day(list(days), currency))
+    return _finished(figure, _by_day(list(days), currency, _highest(days, "spend_micros")))
 
 
 def spend_pace_figure(
@@ -163,7 +165,16 @@ def spend_pace_figure(
         "fixedrange": True,
         "hoverformat": "%-d %b %H:%M",
     }
-    return _finished(figure, {"xaxis": xaxis, "yaxis": _money_axis(currency), "hovermode": "x unified"})
+    return _finished(
+        figure,
+        {
+            "xaxis": xaxis,
+            "yaxis": _money_axis(
+                currency, max(amount_micros, sum(total.spend_micros for total in hours.values()))
+            ),
+            "hovermode": "x unified",
+        },
+    )
 
 
 def hour_heatmap(hours: Mapping[datetime, Totals], *, zone: str, measure: str = "clicks") -> Figure:
@@ -206,10 +217,15 @@ def _line(width: float, dash: str = "solid") -> dict[str, Any]:
     return {"width": width, "dash": dash}
 
 
-def _money_axis(currency: str) -> dict[str, Any]:
+def _highest(days: Mapping[date, Totals], *names: str) -> int:
+    return max((getattr(total, name) for total in days.values() for name in names), default=0)
+
+
+def _money_axis(currency: str, highest_micros: int) -> dict[str, Any]:
+    """From a thousand units on ticks are short (2k); below, "~s" would write half a unit as 500m."""
     return {
         "tickprefix": symbol(currency),
-        "tickformat": "~s",
+        "tickformat": "~s" if highest_micros >= 1_000 * MICROS else ",~f",
         "rangemode": "tozero",
         "nticks": 6,
         "fixedrange": True,
@@ -232,7 +248,7 @@ def _right_axis(*, highest: float, **options: Any) -> dict[str, Any]:
     }
 
 
-def _by_day(days: Sequence[date], currency: str) -> dict[str, Any]:
+def _by_day(days: Sequence[date], currency: str, highest_micros: int) -> dict[str, Any]:
     """Layout of a chart whose x axis is days; half a day of room on both sides shows the outer bars whole."""
     edges = [f"{days[0] - timedelta(days=1)} 12:00", f"{days[-1]} 12:00"]
     xaxis = {
@@ -252,7 +268,7 @@ def _by_day(days: Sequence[date], currency: str) -> dict[str, Any]:
     }
     return {
         "xaxis": xaxis,
-        "yaxis": _money_axis(currency),
+        "yaxis": _money_axis(currency, highest_micros),
         "barmode": "overlay",
         "bargap": 0.42,
         "hovermode": "x unified",

@@ -1,0 +1,87 @@
+"""A verdict on a creative reaches the servers, tells the advertiser why, and can be taken back."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from adplatform.accounts.models import AuditEntry, User
+from adplatform.campaigns.models import Creative, Status
+from adplatform.core.models import Outbox
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+Review = Creative.Review
+
+
+@pytest.fixture
+def op(client: Client) -> User:
+    operator = factories.operator()
+    client.force_login(operator)
+    return operator
+
+
+@pytest.fixture
+def creative() -> Creative:
+    return factories.creative(review=Review.PENDING)
+
+
+def post(client: Client, creative: Creative, **form: str) -> None:
+    client.post(f"/console/review/{creative.public_id}/", form)
+    creative.refresh_from_db()
+
+
+def test_an_approved_creative_serves_by_the_next_snapshot(
+    client: Client, op: User, creative: Creative
+) -> None:
+    post(client, creative, verdict="approve")
+    assert (creative.review, creative.reviewed_by) == (Review.APPROVED, op)
+    assert Outbox.objects.get().topic == "snapshot"
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.user, entry.organisation) == (
+        "creative.approved",
+        op,
+        creative.line_item.campaign.organisation,
+    )
+    assert entry.detail["review"] == ["pending", "approved"]
+
+
+def test_a_rejection_keeps_its_reason(client: Client, op: User, creative: Creative) -> None:
+    post(client, creative, verdict="reject", note=" The landing page answers 404. ")
+    assert (creative.review, creative.review_note) == (Review.REJECTED, "The landing page answers 404.")
+    assert AuditEntry.objects.get().detail["note"] == "The landing page answers 404."
+
+
+def test_there_is_no_rejection_without_a_reason(client: Client, op: User, creative: Creative) -> None:
+    post(client, creative, verdict="reject", note="  ")
+    assert creative.review == Review.PENDING
+    assert not AuditEntry.objects.exists()
+    assert "Say what the advertiser has to change." in client.get("/console/review/").content.decode()
+
+
+def test_a_verdict_can_be_undone(client: Client, op: User, creative: Creative) -> None:
+    post(client, creative, verdict="approve")
+    assert f"/console/review/{creative.public_id}/undo/" in client.get("/console/review/").content.decode()
+    client.post(f"/console/review/{creative.public_id}/undo/")
+    creative.refresh_from_db()
+    assert (creative.review, creative.reviewed_by, creative.reviewed_at) == (Review.PENDING, None, None)
+    assert Outbox.objects.count() == 2
+
+
+def test_the_same_verdict_twice_is_one(client: Client, op: User, creative: Creative) -> None:
+    post(client, creative, verdict="approve")
+    post(client, creative, verdict="approve")
+    assert AuditEntry.objects.count() == Outbox.objects.count() == 1
+
+
+def test_the_queue_holds_what_waits_and_is_not_archived(client: Client, op: User, creative: Creative) -> None:
+    factories.creative(review=Review.PENDING, status=Status.ARCHIVED)
+    factories.creative()
+    assert list(client.get("/console/review/").context["page_obj"]) == [creative]
+
+
+def test_an_advertiser_cannot_approve(client: Client, creative: Creative) -> None:
+    client.force_login(factories.member(creative.line_item.campaign.organisation).user)
+    assert client.post(f"/console/review/{creative.public_id}/", {"verdict": "approve"}).status_code == 404
+    creative.refresh_from_db()
+    assert creative.review == Review.PENDING
