@@ -59,12 +59,10 @@ def of_log(exported: export.TrainingLog, *, until: datetime) -> Dataset:
     profile, profile_row = _profiles(exported, until)
     sites, site_row = _by_id(encoder_id, exported.site, _site_texts())
     creatives, v = _by_id(encoder_id, exported.log.creative, _creative_texts(exported.log.creative))
-    has_profile = profile_row != history.NONE
+    has_profile: Mask = profile_row != history.NONE
     U = np.vstack([part for part in (profile, sites) if part.shape[1]] or [profile])
     u = np.where(has_profile, profile_row, site_row + len(profile))
-    has_text = (
-        (~np.isnan(U).any(axis=1))[u] & (~np.isnan(creatives).any(axis=1))[v] if len(u) else has_profile
-    )
+    has_text: Mask = embeddings.has_vector(U)[u] & embeddings.has_vector(creatives)[v]
     return Dataset(exported.with_context(has_profile.astype(np.float64)), U, creatives, u, v, has_text)
 
 
@@ -72,7 +70,7 @@ def _profiles(exported: export.TrainingLog, until: datetime) -> tuple[Vectors, I
     """Distinct profiles, and which of them each impression met; history.NONE where its visitor had none."""
     done = export.acts(until=until)
     vectors = embeddings.vectors(done.texts)
-    trace = done.trace.spoken(~np.isnan(vectors).any(axis=1)) if len(done.trace) else done.trace
+    trace = done.trace.spoken(embeddings.has_vector(vectors))
     states = history.states_before(
         trace,
         done.codes(exported.log.visitor),

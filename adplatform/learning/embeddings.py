@@ -15,7 +15,7 @@ import numpy as np
 from django.conf import settings
 
 from adplatform.learning.models import TextVector, VisitorVector
-from ml.schema import Vectors
+from ml.schema import Mask, Vectors
 from ml.text.encoder import text_hash
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def cached(encoder_id: str, texts: Sequence[str]) -> Vectors:
     Loads no transformer.
     """
     of_text = {text: text_hash(text) for text in dict.fromkeys(texts)}
-    found: dict[str, bytes] = {}
+    found: dict[str, bytes | memoryview] = {}
     for batch in _batches(list(of_text.values()), READ_BATCH):
         found.update(
             TextVector.objects.filter(encoder=encoder_id, text_sha256__in=batch).values_list(
@@ -94,6 +94,12 @@ def cached(encoder_id: str, texts: Sequence[str]) -> Vectors:
     known = unpack(list(found.values()))
     table = np.vstack([known, np.full((1, known.shape[1]), np.nan, np.float32)])
     return table[[place.get(of_text[text], len(known)) for text in texts]]
+
+
+def has_vector(rows: Vectors) -> Mask:
+    """Which rows stand for a text that has a vector."""
+    known: Mask = ~np.isnan(rows[:, 0]) if rows.shape[1] else np.zeros(len(rows), np.bool_)
+    return known
 
 
 def dimension(encoder_id: str) -> int:

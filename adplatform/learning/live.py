@@ -39,9 +39,7 @@ COUNTERS = (VISITOR_IMPRESSIONS, VISITOR_CLICKS, VISITOR_EXPECTED)
 
 def connect() -> redis.Redis:
     """The hot Valkey."""
-    return cast(
-        redis.Redis, redis.Redis.from_url(settings.REDIS_URL, socket_timeout=10, socket_connect_timeout=2)
-    )
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=10, socket_connect_timeout=2)
 
 
 def apply(redis_client: Any, facts: Sequence[Fact]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 from django.conf import settings
 from django.db.models import Q
 
@@ -98,7 +97,7 @@ def _update(visitors: Sequence[str], acts_now: dict[str, int], *, at: datetime, 
     """Profiles of these visitors. One whose acts are all in a foreign language gets none."""
     done = export.acts(until=at, visitors=visitors)
     vectors = embeddings.vectors(done.texts)
-    trace = done.trace.spoken(~np.isnan(vectors).any(axis=1))
+    trace = done.trace.spoken(embeddings.has_vector(vectors))
     last = history.last_states(trace)
     profiles = history.profiles(trace, vectors, last, half_life_seconds=half_life_seconds())
     names = [done.names[code] for code in trace.visitor[last].tolist()]

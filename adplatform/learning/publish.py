@@ -109,7 +109,7 @@ def _known(texts: Sequence[tuple[int, str]], encoder_id: str) -> tuple[Ints, Vec
     """Ids in ascending order and vectors of those texts that have one."""
     ordered = sorted(texts)
     vectors = embeddings.cached(encoder_id, [text for _, text in ordered])
-    has = ~np.isnan(vectors).any(axis=1) if vectors.shape[1] else np.zeros(len(ordered), np.bool_)
+    has = embeddings.has_vector(vectors)
     ids = np.array([number for number, _ in ordered], np.int64)
     return ids[has], vectors[has]
 

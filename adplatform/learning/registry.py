@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from adplatform.core.models import Outbox
+from adplatform.core import outbox
 from adplatform.learning.models import ModelVersion, TextVector, TrainingRun
 from ml import artifacts
 from ml.ctr.runtime import CompiledBlender
@@ -100,7 +100,7 @@ def promote(version: ModelVersion, *, at: datetime) -> ModelVersion | None:
         ModelVersion.objects.filter(pk=retired.pk).update(stage=Stage.RETIRED)
     ModelVersion.objects.filter(pk=version.pk).update(stage=Stage.CHAMPION, promoted_at=at)
     version.refresh_from_db()
-    Outbox.objects.create(topic="snapshot", payload={"reason": f"{version.name} was promoted"})
+    outbox.write("snapshot", {"reason": f"{version.name} was promoted"})
     return retired
 
 

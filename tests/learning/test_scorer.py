@@ -109,7 +109,7 @@ def test_without_a_profile_the_site_speaks_for_the_visitor(hot: Any, tmp_path: P
 
 
 def test_a_profile_of_another_encoder_is_not_used(hot: Any, tmp_path: Path) -> None:
-    world, statistics = ready(hot, impressions=20)
+    world, _ = ready(hot, impressions=20)
     models = snapshot(world, tmp_path)
     fields = hot.hgetall(f"visitor:{world.visitors[0].pseudonym}")
     assert models.profile(fields) is not None

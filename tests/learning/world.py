@@ -123,7 +123,7 @@ def show(
         decision = _decision(world.creatives[which], slot, served_at, visitor)
         decisions.append(decision)
         shown.append(_event(Impression, decision, served_at))
-        if rng.random() < 0.04 * (lift if fits else 1.0) / slot.position:
+        if rng.random() < 0.08 * (lift if fits else 1.0) / slot.position:
             clicks.append(_event(Click, decision, served_at + timedelta(seconds=int(rng.integers(2, 90)))))
     AdDecision.objects.bulk_create(decisions)
     Impression.objects.bulk_create(shown)

@@ -1,0 +1,194 @@
+"""Training through the gate, and the picks that scoring makes: what jobs, commands and the console call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from adplatform.core import clock
+from adplatform.learning import dataset, embeddings, registry, training
+from adplatform.learning.gate import Verdict, judge
+from adplatform.learning.models import ModelVersion, TrainingRun
+from adplatform.learning.profiles import embed_creatives, embed_visitors
+from adplatform.learning.training import FittedMatcher, Material, Stack
+from ml.ctr.runtime import CompiledBlender
+from ml.ctr.train import ClickModel, TrainingError
+
+__all__ = ["TrainingResult", "embed_creatives", "embed_visitors", "train"]
+
+Kind = ModelVersion.Kind
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """One run through the gate. `metrics` has the figures of champion, challenger and simpler models."""
+
+    run: TrainingRun
+    versions: list[ModelVersion]
+    is_promoted: bool
+    verdict: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train(*, at: datetime, only: str | None = None, seed: int = 0) -> TrainingResult:
+    """Train on everything before `at`, compare with what serves, and promote or refuse.
+
+    `only` ('matcher' or 'blender') trains that one and joins it with the serving other.
+    """
+    run = TrainingRun.objects.create(started_at=clock.now(), seed=seed)
+    embed_creatives(at)
+    try:
+        return _train(run, at=at, only=only, seed=seed)
+    except TrainingError as error:
+        return _close(run, [], {}, Verdict(False, f"Not trained: {error}.", {}), at=at)
+
+
+def _train(run: TrainingRun, *, at: datetime, only: str | None, seed: int) -> TrainingResult:
+    data = dataset.build(until=at)
+    if not len(data):
+        raise TrainingError("there are no impressions to learn from")
+    prepared = training.material(data, until=at)
+    _describe(run, prepared)
+    champion = Stack.serving()
+    fitted = None if only == Kind.BLENDER else training.fit_matcher(prepared, seed=seed)
+    matcher = fitted.matcher if fitted else champion.matcher
+    scores = fitted.scores if fitted else prepared.data.text_scores(champion.matcher)
+    model = (
+        None
+        if only == Kind.MATCHER
+        else training.fit_blender(prepared, scores, fitted.warm_up if fitted else None, seed=seed)
+    )
+    if fitted is None and model is None:
+        raise TrainingError("too few impressions with text were clicked to train a matcher")
+    versions, blender = _register(run, at, fitted, model, prepared)
+    challenger = Stack(matcher, blender or champion.blender, " with ".join(one.name for one in versions))
+    return _decide(
+        run, versions, challenger=challenger, champion=champion, prepared=prepared, model=model, at=at
+    )
+
+
+def _decide(
+    run: TrainingRun,
+    versions: list[ModelVersion],
+    *,
+    challenger: Stack,
+    champion: Stack,
+    prepared: Material,
+    model: ClickModel | None,
+    at: datetime,
+) -> TrainingResult:
+    day = prepared.newest_day()
+    p, before = prepared.predict(challenger), prepared.predict(champion)
+    verdict = judge(p, before, day, champion_name=champion.name)
+    prior = prepared.predict(Stack(None, None, "the prior"))
+    simpler = {} if model is None else model.metrics
+    measured = {
+        "challenger": {"name": challenger.name, **training.figures(p, day)},
+        "champion": {"name": champion.name, **training.figures(before, day)},
+        "prior": training.figures(prior, day),
+        "compared": {name: one for name, one in simpler.items() if name != "full"},
+        "text_gain": list(model.gain) if model else None,
+        "gate": verdict.figures,
+    }
+    return _close(run, versions, measured, verdict, at=at)
+
+
+def _register(
+    run: TrainingRun,
+    at: datetime,
+    fitted: FittedMatcher | None,
+    model: ClickModel | None,
+    prepared: Material,
+) -> tuple[list[ModelVersion], CompiledBlender | None]:
+    """Save what was trained as challengers; returns them and the blender as serving will load it."""
+    versions = []
+    encoder_id = embeddings.encoder().id
+    if fitted:
+        versions.append(_save_matcher(run, at, fitted, encoder_id, prepared))
+    if model is None:
+        return versions, None
+    draft = registry.draft_folder(Kind.BLENDER)
+    model.save(draft)
+    blender = registry.register(
+        kind=Kind.BLENDER,
+        draft=draft,
+        at=at,
+        run=run,
+        encoder=encoder_id,
+        metrics=_plain(model.metrics["full"]),
+    )
+    return [*versions, blender], registry.load_blender(blender)
+
+
+def _save_matcher(
+    run: TrainingRun, at: datetime, fitted: FittedMatcher, encoder_id: str, prepared: Material
+) -> ModelVersion:
+    draft = registry.draft_folder(Kind.MATCHER)
+    time = prepared.data.log.time[prepared.split.train]
+    report = fitted.report
+    fitted.matcher.save(
+        draft,
+        encoder_id=encoder_id,
+        metrics=report.metrics,
+        seed=run.seed,
+        data_range=(_iso(time.min()), _iso(time.max())),
+    )
+    return registry.register(
+        kind=Kind.MATCHER,
+        draft=draft,
+        at=at,
+        run=run,
+        encoder=encoder_id,
+        metrics=_plain({"epochs": report.epochs, "best_epoch": report.best_epoch, **report.metrics}),
+    )
+
+
+def _describe(run: TrainingRun, prepared: Material) -> None:
+    time = prepared.data.log.time
+    run.rows = len(time)
+    run.data_from, run.data_until = _moment(time.min()), _moment(time.max())
+
+
+def _close(
+    run: TrainingRun,
+    versions: list[ModelVersion],
+    measured: dict[str, Any],
+    verdict: Verdict,
+    *,
+    at: datetime,
+) -> TrainingResult:
+    figures = _plain(measured)
+    with transaction.atomic():
+        for version in versions:
+            if verdict.is_promoted:
+                registry.promote(version, at=at)
+            else:
+                registry.refuse(version)
+        run.finished_at = max(clock.now(), run.started_at)
+        run.metrics, run.verdict, run.is_promoted = figures, verdict.words, verdict.is_promoted
+        run.save()
+    return TrainingResult(run, versions, verdict.is_promoted, verdict.words, figures)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it: six digits, null for what could not be computed."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def _iso(seconds: float) -> str:
+    return _moment(seconds).isoformat(timespec="seconds")
