@@ -38,8 +38,8 @@ class Command(BaseCommand):
         while not stopping.is_set():
             try:
                 self._listen(stopping)
-            except (DatabaseError, psycopg2.Error, OSError) as error:
-                self.stderr.write(f"publisher waits: {error}")
+            except Exception as error:  # whatever failed is tried again; the process goes on
+                self.stderr.write(f"publisher waits: {type(error).__name__}: {error}")
                 close_old_connections()
                 stopping.wait(POLL_SECONDS)
 
