@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adplatform.decision.replay import Bidder, Dual, Linear, Log, Receding, replay_auctions
@@ -52,6 +52,7 @@ def test_a_log_that_is_no_log_is_refused(columns: tuple[list[float], ...]) -> No
         Log(*(np.array(column, float) for column in columns))
 
 
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 50),
     share=st.floats(0.001, 2),

@@ -47,7 +47,7 @@ def test_affinity_can_come_from_texts() -> None:
 @pytest.fixture(scope="module")
 def results() -> dict[str, Result]:
     policies = {"prior": Prior(), "counts": Counts(20), "oracle": Oracle(MARKET)}
-    return {name: run(MARKET, learner, requests=1_200) for name, learner in policies.items()}
+    return {name: run(MARKET, learner, requests=800) for name, learner in policies.items()}
 
 
 def test_who_knows_more_regrets_less_and_makes_more(results: dict[str, Result]) -> None:
@@ -60,7 +60,7 @@ def test_who_knows_more_regrets_less_and_makes_more(results: dict[str, Result]) 
 
 def test_budgets_are_kept_and_spent_over_the_day(results: dict[str, Result]) -> None:
     for result in results.values():
-        assert result.requests == 1_200
+        assert result.requests == 800
         assert 0.2 < result.budget_spent <= 1
         assert result.revenue_micros > 0
     assert results["oracle"].pacing_error < results["prior"].pacing_error
