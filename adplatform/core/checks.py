@@ -7,6 +7,7 @@ ask and need not foresee everything that can break.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -114,13 +115,12 @@ def memory() -> Finding:
 
 def ports() -> Finding:
     """Ours while we serve; free while we do not."""
-    taken = [str(port) for port in (settings.PORT, settings.ADS_PORT) if not net.is_free(port)]
     if _serving():
-        return (
-            Finding(OK, "served by this platform")
-            if len(taken) == 2
-            else Finding(FAIL, "a web process does not listen", f"see {settings.VAR}/log")
-        )
+        served: dict[str, int] = json.loads((settings.VAR / "run" / "serving.json").read_text())
+        if all(net.listening(port) for port in served.values()):
+            return Finding(OK, f"{served['port']} and {served['ads_port']} are served by this platform")
+        return Finding(FAIL, "a web process does not listen", f"see {settings.VAR}/log/pages.log and ads.log")
+    taken = [str(port) for port in (settings.PORT, settings.ADS_PORT) if not net.is_free(port)]
     if taken:
         return Finding(
             WARN, f"in use by another program: {', '.join(taken)}", "stop it, or choose PORT and ADS_PORT"
@@ -291,12 +291,10 @@ def beat() -> Finding:
     )
     if not tasks.exists():
         return Finding(WARN, "no schedule is enabled", "manage.py jobs list")
-    if latest is None or clock.now() - latest > timedelta(minutes=15):
-        return Finding(
-            _down(),
-            f"sent nothing {'yet' if latest is None else f'since {latest:%Y-%m-%d %H:%M} UTC'}",
-            START,
-        )
+    if latest is None:
+        return Finding(WARN, "sent nothing yet", START)
+    if clock.now() - latest > timedelta(minutes=15):
+        return Finding(_down(), f"sent nothing since {latest:%Y-%m-%d %H:%M} UTC", START)
     return Finding(OK, f"last sent at {latest:%H:%M:%S} UTC")
 
 

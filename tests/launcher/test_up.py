@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -75,6 +76,7 @@ def test_the_whole_platform(platform: Platform, process_environment: dict[str, s
     assert platform.status(platform.port, "/livez") == 200
     assert platform.status(platform.ads_port, "/livez") == 200
 
+    _doctor_agrees(platform, process_environment)
     _second_is_refused(platform, process_environment)
     _killed_pages_come_back(platform)
 
@@ -85,6 +87,24 @@ def test_the_whole_platform(platform: Platform, process_environment: dict[str, s
     assert supervisor.end_leftovers(platform.var) == []
     assert list((platform.var / "run").glob("*.pid")) == [platform.var / "run" / "up.pid"]
     assert platform.status(platform.port, "/livez") == 0
+
+
+def _doctor_agrees(platform: Platform, environment: dict[str, str]) -> None:
+    told = subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--json"],
+        cwd=ROOT, env=environment | {"ADPLATFORM_VAR": str(platform.var)}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    found = {check["name"]: check for check in json.loads(told.stdout)["checks"]}
+    assert found["servers"]["says"] == "given: DATABASE_URL, REDIS_URL, EVENTS_URL"
+    assert found["ports"] == {
+        "name": "ports",
+        "status": "ok",
+        "says": f"{platform.port} and {platform.ads_port} are served by this platform",
+        "fix": "",
+    }
+    assert found["migrations"]["status"] == "ok"
+    assert found["models"]["fix"] == "manage.py train"
+    assert told.returncode == (not json.loads(told.stdout)["ok"])
 
 
 def _second_is_refused(platform: Platform, environment: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -63,6 +64,9 @@ class Command(BaseCommand):
 
     def _serve(self, platform: supervisor.Supervisor, port: int, ads_port: int) -> None:
         try:
+            (embedded.var_dir() / "run" / "serving.json").write_text(
+                json.dumps({"port": port, "ads_port": ads_port})
+            )
             platform.start()
             self._wait_until_ready(platform, {"pages": port, "ads": ads_port})
             self.stdout.write(

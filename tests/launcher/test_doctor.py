@@ -1,0 +1,77 @@
+"""The doctor names each fault with its fix, and an unforeseen one in its own words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import call_command
+
+from adplatform.core import checks, roles
+from adplatform.core.checks import Check, Finding
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_check_that_raises_has_failed_in_one_line() -> None:
+    def broken() -> Finding:
+        raise ConnectionError("nobody answers\nTraceback …")
+
+    finding = Check("broken", broken).run()
+    assert (finding.status, finding.says) == ("fail", "nobody answers")
+    assert finding.fix
+
+
+def test_every_check_answers_and_every_fault_has_a_fix() -> None:
+    findings = {check.name: check.run() for check in checks.CHECKS}
+    assert {finding.status for finding in findings.values()} <= {"ok", "warn", "fail"}
+    assert [name for name, finding in findings.items() if finding.status != "ok" and not finding.fix] == []
+    assert {name for name, finding in findings.items() if finding.status == "fail"} <= {"workers", "beat"}
+
+
+def test_missing_roles_are_told_until_they_are_there() -> None:
+    roles.apply()
+    assert checks.database_roles().status == "ok"
+    with_one_wrong = f"REVOKE INSERT ON events_click FROM {roles.WORKER}"
+    checks.connection.cursor().execute(with_one_wrong)
+    finding = checks.database_roles()
+    assert (finding.status, finding.fix) == ("warn", "manage.py db_roles")
+    assert "events_click" in finding.says
+
+
+def test_models_without_a_champion_and_with_a_lost_folder(settings: LazySettings, tmp_path) -> None:
+    settings.MODELS_DIR = tmp_path
+    assert checks.models().says == "no champion: blender, matcher (ads are chosen by prior)"
+    for kind in ("matcher", "blender"):
+        factories.model_version(kind=kind, name=kind, folder=kind, stage="champion")
+        (tmp_path / kind).mkdir()
+    assert checks.models() == Finding("ok", "blender: blender, matcher: matcher")
+    (tmp_path / "matcher").rmdir()
+    assert (checks.models().status, checks.models().says) == ("fail", "folder is gone: matcher")
+
+
+def test_an_incomplete_encoder_folder_is_named(settings: LazySettings, tmp_path) -> None:
+    settings.ENCODER = str(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert checks.encoder().says == f"{tmp_path} lacks tokenizer.json, model.safetensors"
+
+
+def test_the_command_exits_1_when_something_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "CHECKS", (Check("one", lambda: Finding("ok", "fine")),))
+    call_command("doctor", "--json")
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": True,
+        "checks": [{"name": "one", "status": "ok", "says": "fine", "fix": ""}],
+    }
+    monkeypatch.setattr(checks, "CHECKS", (Check("two", lambda: Finding("fail", "down", "start it")),))
+    with pytest.raises(SystemExit) as ended:
+        call_command("doctor")
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "fail  two              down",
+        "                       -> start it",
+    ]
