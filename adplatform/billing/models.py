@@ -66,6 +66,7 @@ class Entry(models.Model):
     micros = models.BigIntegerField()
 
     class Meta:
+        verbose_name_plural = "entries"
         constraints = [models.CheckConstraint(condition=~models.Q(micros=0), name="entry_moves_something")]
 
     def __str__(self) -> str:

@@ -46,6 +46,7 @@ class DepositForm(forms.Form):
     organisation = forms.ModelChoiceField(
         label=gettext_lazy("Advertiser"),
         queryset=Organisation.objects.filter(kind=Organisation.Kind.ADVERTISER, is_active=True),
+        empty_label=gettext_lazy("Choose an advertiser"),
     )
     micros = MoneyField(
         label=gettext_lazy("Amount"), help_text=gettext_lazy("In the advertiser's currency, such as 1,000.00")

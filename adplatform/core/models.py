@@ -26,6 +26,7 @@ class Outbox(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
+        verbose_name_plural = "outbox"
         indexes = [
             models.Index(fields=["id"], name="outbox_waiting", condition=models.Q(done_at__isnull=True))
         ]

@@ -168,13 +168,25 @@ def _jobs(at: datetime) -> None:
 
 def _models(at: datetime) -> None:
     metrics = {
-        "newest_day": {
-            "prior": {"log_loss": 0.1142, "auc": 0.5},
-            "no_transformer": {"log_loss": 0.1031, "auc": 0.681},
-            "no_blender": {"log_loss": 0.1077, "auc": 0.642},
-            "champion": {"log_loss": 0.0998, "auc": 0.712},
-            "challenger": {"log_loss": 0.0991, "auc": 0.719},
-        }
+        "challenger": {
+            "name": "blender-20261123-020311",
+            "ne": 0.9118,
+            "log_loss": 0.0991,
+            "auc": 0.719,
+            "calibration": 1.01,
+        },
+        "champion": {
+            "name": "blender-20261122-020305",
+            "ne": 0.9182,
+            "log_loss": 0.0998,
+            "auc": 0.712,
+            "calibration": 0.98,
+        },
+        "prior": {"ne": 1.0, "log_loss": 0.1087, "auc": 0.5, "calibration": 1.0},
+        "compared": {
+            "no_transformer": {"ne": 0.9488, "log_loss": 0.1031, "auc": 0.681, "calibration": 1.01},
+            "no_blender": {"ne": 0.9911, "log_loss": 0.1077, "auc": 0.642, "calibration": 1.07},
+        },
     }
     run = f.training_run(
         started_at=at - timedelta(hours=5),

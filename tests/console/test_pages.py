@@ -58,7 +58,13 @@ def a_market() -> None:
     factories.audit_entry(creative.line_item.campaign.organisation, detail={"name": ["before", "after"]})
     factories.job_run(factories.job("rollup"), status="failed", summary="ValueError: no", error="Traceback")
     run = factories.training_run(
-        metrics={"blender": {"prior": {"auc": 0.5}, "full": {"auc": 0.71, "note": "x"}}}, verdict="Promoted."
+        metrics={
+            "challenger": {"name": "b", "auc": 0.71},
+            "prior": {"auc": 0.5},
+            "compared": {"no_blender": {"ne": 1.1}},
+            "gate": {"clicks": 40},
+        },
+        verdict="Promoted.",
     )
     factories.model_version(run=run, stage="champion", metrics={"auc": 0.71})
 

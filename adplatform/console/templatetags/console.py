@@ -9,6 +9,7 @@ from django.template import Context
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from adplatform.accounts.models import Organisation
 from adplatform.campaigns import review
 
 register = template.Library()
@@ -24,6 +25,12 @@ MENU = [
     ("audit", "console:audit", _("Audit log"), "history"),
     ("admin", "admin:index", _("Raw records"), "database"),
 ]
+
+
+@register.simple_tag
+def has_synthetic_data() -> bool:
+    """Whether the demo market stands behind any of the numbers; then every page says so."""
+    return Organisation.objects.filter(is_synthetic=True).exists()
 
 
 @register.inclusion_tag("console/_menu.html", takes_context=True)
