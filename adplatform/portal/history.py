@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adplatform.accounts.models import AuditEntry, Organisation
-from adplatform.core.money import format_micros
+from adplatform.core.templatetags import ui
 
 ACTIONS = {
     "campaign.created": gettext_lazy("created the campaign"),
@@ -92,7 +92,7 @@ def _value(name: str, value: Any, organisation: Organisation) -> str:
     if value in (None, "", {}, []):
         return _("none")
     if name.endswith("_micros") and isinstance(value, int):
-        return format_micros(value, organisation.currency)
+        return ui.money_fine(value, organisation.currency)
     if name.endswith("_bp") and isinstance(value, int):
         return f"{value / 10_000:g}×"
     if name.endswith("_at") and (moment := parse_datetime(str(value))):

@@ -66,7 +66,12 @@ def page(context: BrowserContext) -> Iterator[Page]:
     """A tab; whatever its console calls an error fails the test at its end."""
     opened = context.new_page()
     wrong: list[str] = []
-    opened.on("console", lambda message: wrong.append(f"{opened.url}: {message.text}") if _is_wrong(message.type, message.text) else None)
+    opened.on(
+        "console",
+        lambda message: (
+            wrong.append(f"{opened.url}: {message.text}") if _is_wrong(message.type, message.text) else None
+        ),
+    )
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     yield opened
     opened.close()

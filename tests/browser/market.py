@@ -73,7 +73,12 @@ def _campaign(membership: Membership, slots: list[AdSlot], row: tuple, serial: i
         cap_impressions=5,
     )
     creatives = [
-        f.creative(everyone, name=HEADLINES[0], headline=HEADLINES[0], body="New Cascade GTX, free returns for 60 days."),
+        f.creative(
+            everyone,
+            name=HEADLINES[0],
+            headline=HEADLINES[0],
+            body="New Cascade GTX, free returns for 60 days.",
+        ),
         f.creative(everyone, name=HEADLINES[1], headline=HEADLINES[1], format=AdFormat.NATIVE),
         f.creative(runners, name=HEADLINES[2], headline=HEADLINES[2], width=728, height=90),
     ]
@@ -82,7 +87,9 @@ def _campaign(membership: Membership, slots: list[AdSlot], row: tuple, serial: i
     campaign.budgets.filter(date=at.date()).update(spent_micros=int(spend * (0.55 + serial * 0.12)) * M)
 
 
-def _statistics(creatives: list[Creative], slots: list[AdSlot], rates: tuple, serial: int, at: datetime) -> None:
+def _statistics(
+    creatives: list[Creative], slots: list[AdSlot], rates: tuple, serial: int, at: datetime
+) -> None:
     spend, ctr, cvr, value = rates
     chance = random.Random(serial)
     today = at.replace(hour=0, minute=0, second=0, microsecond=0)

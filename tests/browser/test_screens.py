@@ -18,7 +18,18 @@ def _pages() -> dict[str, str]:
     draft = Campaign.objects.get(name="Winter boots")
     line_item = LineItem.objects.get(campaign=campaign, name="Runners in Germany")
     rejected = Creative.objects.get(name="Spring is early")
-    named = ["overview", "campaigns", "campaign_new", "creatives", "reports", "billing", "changes", "keys", "settings", "organisation_new"]
+    named = [
+        "overview",
+        "campaigns",
+        "campaign_new",
+        "creatives",
+        "reports",
+        "billing",
+        "changes",
+        "keys",
+        "settings",
+        "organisation_new",
+    ]
     return {name: reverse(f"portal:{name}") for name in named} | {
         "campaign": reverse("portal:campaign", args=[campaign.public_id]),
         "campaign_edit": reverse("portal:campaign_edit", args=[campaign.public_id]),
@@ -32,7 +43,11 @@ def _pages() -> dict[str, str]:
     }
 
 
-SIGNED_OUT = {"login": "/accounts/login/", "signup": "/accounts/signup/", "reset": "/accounts/password/reset/"}
+SIGNED_OUT = {
+    "login": "/accounts/login/",
+    "signup": "/accounts/signup/",
+    "reset": "/accounts/password/reset/",
+}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -40,14 +40,26 @@ class Step:
 
 
 def steps(name: str, campaign: Campaign | None) -> list[Step]:
-    """The four steps with where the person is; those behind can be opened again."""
-    place = [key for key, _label in STEPS].index(name)
+    """The four steps with where the person is. Those that were filled in can be opened again."""
+    filled = _filled(campaign)
     listed = []
-    for number, (key, label) in enumerate(STEPS):
-        state = "done" if number < place else "now" if number == place else "next"
+    for number, (key, label) in enumerate(STEPS, start=1):
+        state = "now" if key == name else "done" if key in filled else "next"
         url = reverse(f"portal:{key}", args=[campaign.public_id]) if campaign and state == "done" else ""
-        listed.append(Step(number + 1, str(label), url, state))
+        listed.append(Step(number, str(label), url, state))
     return listed
+
+
+def _filled(campaign: Campaign | None) -> set[str]:
+    if campaign is None:
+        return set()
+    line_item = _first_line_item(campaign)
+    creative = _first_creative(line_item) if line_item else None
+    return (
+        {"setup_goal"}
+        | ({"setup_audience"} if line_item else set())
+        | ({"setup_creative"} if creative else set())
+    )
 
 
 def status(form: CampaignForm | LineItemForm | CreativeForm) -> int:

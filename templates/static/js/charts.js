@@ -54,6 +54,8 @@
       namelength: -1, align: "left", bgcolor: css("--surface"), bordercolor: css("--line-strong"),
       font: { family: css("--font"), size: 12, color: css("--ink") },
     };
+    // Hours carry their date on a second line, which needs room.
+    if (layout.xaxis?.type === "date" && !layout.xaxis.tickformat) layout.xaxis.automargin = true;
     figure.data.forEach(colourTrace);
     for (const shape of layout.shapes ?? []) shape.line = { ...shape.line, color: css(shape.name === "base" ? "--ink-3" : "--line-strong") };
     for (const note of layout.annotations ?? []) note.font = { size: 11, color: css("--ink-3") };
