@@ -1,17 +1,19 @@
 """Keep a set of child processes running: start, log, restart with back-off, stop in order.
 
 Knows nothing of what the children do. Each child leads a process group of its own, writes var/log/NAME.log and
-leaves its process id in var/run/NAME.pid. All carry a mark in their environment, by which a later start finds and
-ends what a killed supervisor left behind.
+leaves its process id in var/run/NAME.pid. When the supervisor itself is killed, Linux ends the children; elsewhere
+the next start does, which finds them by a mark in their environment.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +28,9 @@ LOG_BYTES = 10_000_000
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 # A child that ran this long had started well: its next restart is quick again.
 SETTLED_SECONDS = 60.0
+# From Linux's prctl.h; loaded here, since a child between fork and exec must not load anything.
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Child:
         with self.log_path.open("ab") as output:
             self.process = subprocess.Popen(
                 self.spec.command, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_parent,  # noqa: PLW1509
             )  # fmt: skip
         self.started = time.monotonic()
         self.pid_path.write_text(f"{self.process.pid}\n")
@@ -104,6 +109,12 @@ class Child:
         """Ask the leader to end; it knows how to end its own children."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+
+def _end_with_parent() -> None:
+    """Runs in the child before its program: the kernel ends it when the supervisor is killed."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Supervisor:

@@ -64,10 +64,17 @@ def check_memory() -> None:
 
 def check_port(port: int, option: str) -> None:
     """Refuse when another program listens on a port that we are about to serve."""
-    if not net.is_free(port):
+    if not net.is_free(port) and not _is_leftover(port):
         raise LaunchError(
             f"port {port} is in use: stop the program that listens there, or choose another with {option}"
         )
+
+
+def _is_leftover(port: int) -> bool:
+    """Whether a web process of ours holds the port after its supervisor was killed; the next `up` ends it."""
+    pids = [path.read_text().strip() for path in run_dir().glob("*.pid")]
+    commands = [net.command_of(int(pid)).split() for pid in pids if pid.isdigit()]
+    return any("granian" in command and str(port) in command for command in commands)
 
 
 def check_room() -> None:

@@ -33,13 +33,16 @@ def run(statement: str) -> None:
 
 
 @pytest.mark.parametrize("role", [roles.APP, roles.WORKER])
-@pytest.mark.parametrize("table", roles.FACTS + roles.LEDGER)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
-def test_facts_and_ledger_cannot_be_changed(role: str, table: str, statement: str) -> None:
+def test_facts_and_ledger_cannot_be_changed(role: str) -> None:
     roles.apply()
-    key = connection.introspection.get_primary_key_column(connection.cursor(), table)
-    with pytest.raises(ProgrammingError, match="permission denied"), acting_as(role):
-        run(statement.format(table, key, key))
+    for table in roles.FACTS + roles.LEDGER:
+        key = connection.introspection.get_primary_key_column(connection.cursor(), table)
+        for statement in ("UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"):
+            with (
+                pytest.raises(ProgrammingError, match=f"permission denied for table {table}"),
+                acting_as(role),
+            ):
+                run(statement.format(table, key, key))
 
 
 @pytest.mark.parametrize("role", [roles.APP, roles.WORKER])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adplatform.embedded import LaunchError, preflight
+from adplatform.embedded import LaunchError, net, preflight
 from deploy import install
 from tests.launcher.machine import ROOT, Machine
 
@@ -51,6 +51,25 @@ def test_a_port_in_use_is_named_before_anything_is_installed(bare: Machine) -> N
         == f"adplatform: port {port} is in use: stop the program that listens there, or choose another with PORT\n"
     )
     assert not (bare.root / ".venv").exists()
+
+
+def test_a_port_that_our_own_killed_platform_still_holds_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADPLATFORM_VAR", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    port = net.free_port(set())
+    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); print('listens', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "granian", "--port", str(port)], stdout=subprocess.PIPE, text=True
+    ) as left:
+        assert left.stdout
+        assert left.stdout.readline() == "listens\n"
+        with pytest.raises(LaunchError, match=f"port {port} is in use"):
+            preflight.check_port(port, "PORT")
+        (tmp_path / "run" / "pages.pid").write_text(f"{left.pid}\n")
+        preflight.check_port(port, "PORT")
+        left.kill()
 
 
 def test_a_second_platform_is_refused(bare: Machine) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from adplatform.core import supervisor
 from adplatform.core.supervisor import Spec, Supervisor
+from tests.launcher.machine import ROOT
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
@@ -102,6 +103,22 @@ def test_leftovers_of_a_killed_supervisor_are_ended(tmp_path: Path) -> None:
         for one in left:
             one.kill()
             one.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start ends what is left")
+def test_a_killed_supervisor_takes_its_children_along(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time; from pathlib import Path; from adplatform.core.supervisor import Spec, Supervisor;"
+        f"Supervisor([Spec('child', (sys.executable, '-c', 'import time; time.sleep(60)'), 1, 1)], Path({str(tmp_path)!r}), os.environ).start();"
+        "print('started', flush=True); time.sleep(60)"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout
+    assert killed.stdout.readline() == "started\n"
+    child = psutil.Process(int((tmp_path / "run" / "child.pid").read_text()))
+    killed.kill()
+    killed.communicate()
+    assert psutil.wait_procs([child], timeout=5)[1] == []
 
 
 def test_a_large_log_is_rotated_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
