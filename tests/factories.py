@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+from django.contrib.auth.hashers import make_password
 
 from adplatform.accounts.models import ApiKey, AuditEntry, Membership, Organisation, User
 from adplatform.audience.models import Behaviour, Consent, Segment, Visitor
@@ -52,10 +55,16 @@ def publisher(**fields: Any) -> Organisation:
     return organisation(**{"kind": Organisation.Kind.PUBLISHER} | fields)
 
 
+@functools.cache
+def _hashed(password: str) -> str:
+    """Hashing is slow on purpose; tests need it once."""
+    return make_password(password)
+
+
 def user(**fields: Any) -> User:
     """A person who signs in with `PASSWORD`; `is_staff=True` makes an operator."""
-    given = {"email": f"person{number()}@example.com"} | fields
-    return User.objects.create_user(given.pop("email"), given.pop("password", PASSWORD), **given)
+    given = {"email": f"person{number()}@example.com", "password": PASSWORD} | fields
+    return User.objects.create(**given | {"password": _hashed(given["password"])})
 
 
 def operator(**fields: Any) -> User:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import lucide as lucide_package
@@ -83,22 +84,27 @@ def money_fine(micros: int | None, currency: str) -> str:
     return amounts.format_micros(int(micros), currency, digits=4 if fine else None)
 
 
+def _rounded(number: float, decimals: int) -> str:
+    """In the person's language; number_format alone would cut digits off instead of rounding."""
+    return number_format(Decimal(f"{number:.{decimals}f}"), decimals, force_grouping=True)
+
+
 @register.filter
 def percent(share: float | None, decimals: int = 2) -> str:
     """0.0214 → 2.14%."""
-    return NOTHING if share is None else f"{number_format(share * 100, decimals)}%"
+    return NOTHING if share is None else f"{_rounded(share * 100, decimals)}%"
 
 
 @register.filter
 def times(ratio: float | None) -> str:
     """A ratio such as ROAS: 3.74×."""
-    return NOTHING if ratio is None else f"{number_format(ratio, 2)}×"
+    return NOTHING if ratio is None else f"{_rounded(ratio, 2)}×"
 
 
 @register.filter
 def count(number: float | None) -> str:
     """A whole number with its thousands grouped."""
-    return NOTHING if number is None else number_format(round(number), 0, force_grouping=True)
+    return NOTHING if number is None else _rounded(number, 0)
 
 
 @register.filter
@@ -107,7 +113,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NOTHING
     if value < 60:
-        return gettext("%(n)s s") % {"n": number_format(value, 1 if value < 10 else 0)}
+        return gettext("%(n)s s") % {"n": _rounded(value, 1 if value < 10 else 0)}
     minutes = round(value / 60)
     if minutes < 60:
         return ngettext("%(n)d min", "%(n)d min", minutes) % {"n": minutes}
@@ -134,7 +140,7 @@ def delta(change: float | None, better: str = "up") -> SafeString:
         _direction(change, better),
         _svg("arrow-up-right" if up else "arrow-down-right", 14),
         gettext("up") if up else gettext("down"),
-        number_format(abs(change) * 100, 1),
+        _rounded(abs(change) * 100, 1),
     )
 
 
