@@ -9,5 +9,6 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("console/", include("adplatform.console.urls")),
+    path("", include("adplatform.api.urls")),
     path("", include("adplatform.portal.urls")),
 ]
