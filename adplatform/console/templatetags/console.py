@@ -27,6 +27,17 @@ MENU = [
 ]
 
 
+@register.filter
+def change_words(value: object) -> str:
+    """A value of an audit entry's detail: [before, after] as an arrow, anything else as it is."""
+    if isinstance(value, list) and len(value) == 2:
+        before, after = ("–" if part in (None, "") else part for part in value)
+        return f"{before} → {after}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
 @register.simple_tag
 def has_synthetic_data() -> bool:
     """Whether the demo market stands behind any of the numbers; then every page says so."""
