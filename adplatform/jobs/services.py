@@ -122,6 +122,7 @@ def _claim(name: str, slot: datetime, fields: dict[str, Any]) -> tuple[JobRun, b
 def _skipped(name: str, slot: datetime, fields: dict[str, Any]) -> JobRun:
     words = {
         "status": Status.SKIPPED,
+        "attempt": 0,  # it was not tried
         "summary": "Skipped: an earlier run is still going.",
         "finished_at": fields["started_at"],
     }

@@ -16,6 +16,7 @@ from adplatform.jobs.registry import Outcome, discover
 
 GRACE = timedelta(minutes=5)  # a slot without a row may still be waiting in the queue
 RETRY_AFTER = timedelta(minutes=5)
+MOST_SENT = 3  # per failure: a queue without a worker is not filled up
 KEEP = timedelta(days=30)
 
 Status = JobRun.Status
@@ -60,22 +61,32 @@ def _send_again(name: str, at: datetime, *, dry_run: bool) -> bool:
 
 
 def _deserves_another(row: JobRun, at: datetime) -> bool:
-    if row.status != Status.FAILED or row.attempt >= services.MOST_ATTEMPTS:
+    if row.status != Status.FAILED or row.attempt >= services.MOST_ATTEMPTS or _sent(row) >= MOST_SENT:
         return False
     return row.finished_at is None or row.finished_at + RETRY_AFTER <= at
 
 
 def _note_and_send(name: str, slot: datetime, row: JobRun | None, at: datetime) -> None:
-    """The row written here counts as an attempt, so that a slot nobody takes is sent three times and not for ever."""
+    """The row counts how often its slot was sent, so that one which nobody takes is not sent for ever."""
     if row is None:
-        words = "No run was seen in time; it was sent again."
-        JobRun.objects.get_or_create(
+        row, _ = JobRun.objects.get_or_create(
             job_id=name,
             slot=slot,
             is_dry_run=False,
-            defaults={"status": Status.FAILED, "started_at": at, "finished_at": at, "summary": words},
+            defaults={
+                "status": Status.FAILED,
+                "attempt": 0,
+                "started_at": at,
+                "summary": "No run was seen in time; it was sent again.",
+            },
         )
+    noted = JobRun.objects.filter(pk=row.pk, status=Status.FAILED)
+    noted.update(finished_at=at, counts={**row.counts, "sent_again": _sent(row) + 1})
     services.enqueue(name, slot=slot, trigger=JobRun.Trigger.SCHEDULE)
+
+
+def _sent(row: JobRun) -> int:
+    return int(row.counts.get("sent_again", 0))
 
 
 def _words(dead: int, sent: list[str], forgotten: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -59,8 +58,6 @@ class Command(BaseCommand):
         elif row.status == JobRun.Status.SUCCEEDED:
             self.stdout.write(f"{row.job_id}{' (dry run)' if row.is_dry_run else ''}: {row.summary}")
         if row.status != JobRun.Status.SUCCEEDED:
-            if row.error:
-                sys.stderr.write(row.error)
             raise CommandError(
                 f"{row.job_id} {row.get_status_display().lower()}: {row.summary}", returncode=1
             )
