@@ -50,9 +50,9 @@ class Postgres:
         return f"postgresql://{ROLE}:{secret('postgres')}@127.0.0.1:{self.port}/{DATABASE}"
 
     def running(self) -> bool:
-        """Whether our cluster (and not a stranger) listens on its port."""
-        recorded = _pid_file_lines(self.data)
-        return len(recorded) > 3 and recorded[3] == str(self.port) and net.listening(self.port)
+        """Whether the recorded process is the server of our cluster; a busy one that answers late still is."""
+        lines = _pid_file_lines(self.data)
+        return bool(lines) and str(self.data) in net.command_of(int(lines[0]))
 
     def start(self) -> None:
         """Make the cluster if there is none, start it, make sure that our role and database exist."""
