@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from adplatform.billing.models import Entry, LedgerAccount, Posting, Settlement
+from adplatform.billing.models import Balance, Entry, LedgerAccount, Posting, Settlement
 from adplatform.core.admin import ReadOnlyAdmin
 
 
@@ -45,3 +45,10 @@ class SettlementAdmin(ReadOnlyAdmin):
     list_display = ["hour", "campaign_id", "slot_id", "settled_micros", "postings"]
     search_fields = ["=campaign_id", "=slot_id"]
     ordering = ["-hour"]
+
+
+@admin.register(Balance)
+class BalanceAdmin(ReadOnlyAdmin):
+    list_display = ["account", "micros", "settled_micros"]
+    list_select_related = ["account__owner"]
+    search_fields = ["account__owner__name"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem
+from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem, Purse
 from adplatform.core.admin import ReadOnlyAdmin, ServedAdmin
 
 
@@ -61,3 +61,10 @@ class BudgetAdmin(ReadOnlyAdmin):
     list_display = ["campaign", "date", "amount_micros", "spent_micros"]
     list_select_related = ["campaign"]
     search_fields = ["campaign__name"]
+
+
+@admin.register(Purse)
+class PurseAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "granted_micros", "spent_micros", "granted_at"]
+    list_select_related = ["organisation"]
+    search_fields = ["organisation__name"]
