@@ -51,7 +51,7 @@ check: install-dev ## format, lint, types, import contracts, missing migrations
 	.venv/bin/ruff check .
 	.venv/bin/mypy adplatform ml
 	.venv/bin/lint-imports
-	$(MANAGE) makemigrations --check --dry-run
+	$(VENV) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 bench: install-dev ## every benchmark with its table
 	@$(MANAGE) bench $(ARGS)

@@ -255,9 +255,10 @@ def models() -> Finding:
 
 
 def workers() -> Finding:
-    from adplatform.celery import app
+    from celery import Celery
 
-    answers = app.control.inspect(timeout=1.5).active_queues() or {}
+    client = Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False)
+    answers = client.control.inspect(timeout=1.5).active_queues() or {}
     served = {queue["name"] for queues in answers.values() for queue in queues}
     missing = sorted({"default", "gpu", "events"} - served)
     if missing:
