@@ -120,3 +120,16 @@ def wait_for_charts(page: Page) -> None:
     for chart in page.locator("[data-figure]").all():
         chart.scroll_into_view_if_needed()
         page.wait_for_selector(f"#{chart.get_attribute('id')}[data-ready]")
+
+
+def nameless(page: Page) -> list[str]:
+    """Controls without a name that a screen reader could say, and ids that stand twice."""
+    found: list[str] = page.evaluate(
+        """() => {
+            const named = e => e.getAttribute("aria-label") || e.labels?.length || e.textContent.trim() || e.querySelector("img[alt]:not([alt=''])");
+            const controls = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea")];
+            const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+            return [...controls.filter(e => !named(e)).map(e => e.outerHTML.slice(0, 120)), ...ids.filter((id, i) => ids.indexOf(id) !== i)];
+        }"""
+    )
+    return found

@@ -7,7 +7,7 @@ from django.urls import reverse
 from playwright.sync_api import Page
 
 from adplatform.campaigns.models import Campaign, Creative, LineItem
-from tests.browser.conftest import NARROW, WIDE, Shot, SignIn, overflow, wait_for_charts
+from tests.browser.conftest import NARROW, WIDE, Shot, SignIn, nameless, overflow, wait_for_charts
 from tests.browser.market import advertiser
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -59,9 +59,11 @@ def test_every_page(page: Page, sign_in: SignIn, shot: Shot, theme: str, width: 
         page.goto(url)
         shot(f"{name}-{theme}-{width}")
         assert overflow(page) == 0, name
+        assert nameless(page) == [], name
     sign_in(advertiser().user)
     for name, url in _pages().items():
         page.goto(url)
         wait_for_charts(page)
         shot(f"{name}-{theme}-{width}")
         assert overflow(page) == 0, name
+        assert nameless(page) == [], name

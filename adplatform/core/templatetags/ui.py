@@ -161,7 +161,7 @@ def tile(
         "value": value,
         "change": change,
         "better": better,
-        "series": series,
+        "series": series if series and any(series) else None,
         "note": note,
         "tone": tone,
     }

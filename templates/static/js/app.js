@@ -42,7 +42,9 @@ function reveal() {
 document.addEventListener("click", event => {
   const on = name => event.target.closest(`[data-${name}]`);
   let element;
+  const open = document.querySelector("[data-menu][aria-expanded=true]");
   if ((element = on("menu"))) toggleMenu(element);
+  else if (open && !event.target.closest("#menu")) toggleMenu(open); // a tap beside the sidebar
   if ((element = on("dialog"))) document.getElementById(element.dataset.dialog).showModal();
   if ((element = on("close"))) element.closest("dialog").close();
   if ((element = on("dismiss"))) element.closest("[data-toast]").remove();
