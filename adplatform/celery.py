@@ -14,6 +14,8 @@ from celery import Celery
 from celery.schedules import crontab
 from kombu import Queue
 
+from adplatform import settings
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "adplatform.settings")
 
 # Seeded into django_celery_beat by get-or-create (jobs.schedules.seed), where operators edit it. `beat_schedule` stays
@@ -35,6 +37,24 @@ QUEUES = ("default", "gpu", "events")
 # After this long a message that nobody acknowledged is delivered again. A job may run longer: its lock turns the
 # second delivery away. Any other task has to end before.
 VISIBILITY_SECONDS = 600
+
+
+def _transport_options(broker_url: str) -> dict[str, bool | int]:
+    if broker_url.startswith(("amqp", "pyamqp")):
+        return {"confirm_publish": True}
+    return {
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        # Publishing tries twice and then says so; a worker keeps trying to reconnect by its own settings.
+        "max_retries": 1,
+        "interval_start": 0,
+    }
+
 
 app = Celery("adplatform")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -58,15 +78,7 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
     broker_connection_timeout=5,
-    broker_transport_options={
-        "visibility_timeout": VISIBILITY_SECONDS,
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "socket_keepalive": True,
-        "health_check_interval": 5,
-    },
+    broker_transport_options=_transport_options(settings.CELERY_BROKER_URL),
     beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
     beat_schedule={},
     result_expires=None,  # no results, hence nothing that beat would have to clean up
