@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
 import pytest
 
 from adplatform.accounts import keys
@@ -229,3 +232,26 @@ def test_without_valkey_it_serves_by_context(serve, ask) -> None:
     assert (reply.status, reply.json["mode"]) == (200, "contextual")
     assert len(reply.json["placements"]["a"]["ads"]) == 1
     assert market.server.visitors.failures == 1
+
+
+def test_a_frozen_valkey_costs_milliseconds_once_a_second(serve, ask) -> None:
+    from adplatform.events.stream import connect
+
+    m.ad()
+    slot = m.slot()
+    market = serve()
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts in the kernel's queue and never answers
+        port = mute.getsockname()[1]
+        market.server.visitors._client = connect(f"redis://127.0.0.1:{port}/0", timeout_seconds=0.01)
+        market.server.stream._client = connect(f"redis://127.0.0.1:{port}/0")
+        body = question(slot, user={"id": "reader", "consent": m.AGREED})
+        for longest in (0.3, 0.1):
+            started = time.perf_counter()
+            reply = ask("POST", "/v1/decisions", body)
+            assert time.perf_counter() - started < longest
+            assert (reply.status, reply.json["mode"]) == (200, "contextual")
+        (ad,) = reply.json["placements"]["a"]["ads"]
+        started = time.perf_counter()
+        assert ask("GET", ad["impression_url"].removeprefix("http://localhost:8000")).status == 200
+        assert time.perf_counter() - started < 0.5
+        assert market.server.stream.spooled == 1
