@@ -50,8 +50,7 @@ def ads(hot: Any, events: Any, tmp_path: Path, process_environment: dict[str, st
     server = subprocess.Popen(
         [*command, "--blocking-threads", "2", "--no-ws", "adplatform.serving.wsgi:application"],
         cwd=ROOT,
-        env=environment
-        | {"TOKEN_KEYS": "browser-test", "PSEUDONYM_KEY": os.environ.get("PSEUDONYM_KEY", "")},
+        env=environment,
         stdout=subprocess.DEVNULL,
     )
     try:
