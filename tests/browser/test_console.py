@@ -55,7 +55,7 @@ def test_another_schedule_shows_its_own_fields(page: Page, sign_in: SignIn) -> N
     sign_in(factories.operator())
     page.goto("/console/jobs/rollup/")
     expect(page.locator("#id_every")).to_be_visible()
-    page.get_by_text("At set times").click()
+    page.locator("input[name=kind][value=crontab]").check()
     expect(page.locator("#id_every")).to_be_hidden()
     page.locator("#id_times").fill("15 4 * * *")
     page.get_by_role("button", name="Save schedule").click()
