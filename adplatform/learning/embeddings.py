@@ -58,12 +58,8 @@ def ensure(texts: Iterable[str]) -> int:
     Texts in a script that the encoder does not speak are left without one.
     """
     model = encoder()
-    by_hash = {text_hash(text): text for text in texts}
-    known = _known(model.id, list(by_hash))
-    missing = [
-        (digest, text) for digest, text in by_hash.items() if digest not in known and model.speaks(text)
-    ]
-    for batch in _batches(sorted(missing, key=lambda pair: len(pair[1])), ENCODE_BATCH):
+    wanted = missing(texts)
+    for batch in _batches(sorted(wanted.items(), key=lambda pair: len(pair[1])), ENCODE_BATCH):
         rows = pack(model.encode([text for _, text in batch]))
         TextVector.objects.bulk_create(
             [
@@ -72,7 +68,15 @@ def ensure(texts: Iterable[str]) -> int:
             ],
             ignore_conflicts=True,
         )
-    return len(missing)
+    return len(wanted)
+
+
+def missing(texts: Iterable[str]) -> dict[str, str]:
+    """By hash, the texts that the encoder speaks and has not read."""
+    model = encoder()
+    by_hash = {text_hash(text): text for text in texts}
+    known = _known(model.id, list(by_hash))
+    return {digest: text for digest, text in by_hash.items() if digest not in known and model.speaks(text)}
 
 
 def cached(encoder_id: str, texts: Sequence[str]) -> Vectors:

@@ -100,7 +100,7 @@ class Pick(models.Model):
     visitor = models.CharField(max_length=32)
     rank = models.PositiveSmallIntegerField()
     creative_id = models.BigIntegerField()
-    text_score = models.FloatField()
+    text_score = models.FloatField(null=True, help_text="Empty where the ad has no vector")
     pctr = models.FloatField()
     versions = models.JSONField(default=dict)
     computed_at = models.DateTimeField()

@@ -48,7 +48,7 @@ def half_life_seconds() -> float:
     return settings.PROFILE_HALF_LIFE_DAYS * history.DAY_SECONDS
 
 
-def embed_creatives(at: datetime) -> Embedded:  # noqa: ARG001 - every job acts for a moment
+def embed_creatives(at: datetime, *, dry_run: bool = False) -> Embedded:  # noqa: ARG001 - jobs act for a moment
     """Encode the texts of creatives that may serve, and of sites, that have no vector yet."""
     model = embeddings.encoder()
     creatives = Creative.objects.exclude(
@@ -63,21 +63,24 @@ def embed_creatives(at: datetime) -> Embedded:  # noqa: ARG001 - every job acts 
         else:
             texts.append(one.text)
     texts += [site_text(site) for site in Site.objects.filter(is_active=True)]
-    return Embedded(encoded=embeddings.ensure(texts), foreign=foreign, texts=len(set(texts)))
+    encoded = len(embeddings.missing(texts)) if dry_run else embeddings.ensure(texts)
+    return Embedded(encoded=encoded, foreign=foreign, texts=len(set(texts)))
 
 
-def embed_visitors(at: datetime, progress: Progress | None = None) -> Profiled:
+def embed_visitors(at: datetime, progress: Progress | None = None, *, dry_run: bool = False) -> Profiled:
     """Rebuild the profiles of consenting visitors who did something since, from what they did before `at`."""
     encoder_id = embeddings.encoder().id
     acts_now = export.acts_by_visitor(until=at)
     stored = dict(VisitorVector.objects.filter(encoder=encoder_id).values_list("visitor", "behaviours"))
     changed = sorted(visitor for visitor, acts in acts_now.items() if stored.get(visitor) != acts)
+    gone = VisitorVector.objects.exclude(visitor__in=acts_now).values_list("visitor", flat=True).distinct()
+    if dry_run:
+        return Profiled(updated=len(changed), removed=len(gone), visitors=len(acts_now))
     for start in range(0, len(changed), CHUNK):
         _update(changed[start : start + CHUNK], acts_now, at=at, encoder_id=encoder_id)
         if progress:
             progress(min(start + CHUNK, len(changed)), len(changed))
-    gone = VisitorVector.objects.exclude(visitor__in=acts_now).values_list("visitor", flat=True)
-    removed = forget(list(gone.distinct()))
+    removed = forget(list(gone))
     return Profiled(updated=len(changed), removed=removed, visitors=len(acts_now))
 
 

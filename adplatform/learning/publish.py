@@ -22,8 +22,6 @@ from ml import artifacts
 from ml.schema import Ints, Vectors
 from ml.text.matcher import Matcher
 
-SIMILARITY = "similarity"  # the matcher's name while none is trained: W is the identity
-PRIOR = "prior"  # the blender's
 SIMILARITY_WEIGHT = 4.0  # log odds per unit of cosine similarity, where nothing was trained
 
 
@@ -56,11 +54,7 @@ def write_models(
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     matcher, blender = registry.champion(registry.Kind.MATCHER), registry.champion(registry.Kind.BLENDER)
-    versions = {
-        "matcher": matcher.name if matcher else SIMILARITY,
-        "blender": blender.name if blender else PRIOR,
-        "encoder": registry.serving_encoder(),
-    }
+    versions = registry.served_versions()
     loaded = registry.load_matcher(matcher) if matcher else None
     files = _write_vectors(root, versions["encoder"], loaded, creatives, sites)
     settings = {

@@ -26,6 +26,10 @@ Kind = ModelVersion.Kind
 Stage = ModelVersion.Stage
 
 
+SIMILARITY = "similarity"  # the matcher's name while none is trained: W is the identity
+PRIOR = "prior"  # the blender's
+
+
 class RegistryError(Exception):
     """A version cannot be registered, promoted or rolled back to."""
 
@@ -56,6 +60,16 @@ def serving_encoder() -> str:
     if matcher is not None:
         return matcher.encoder
     return TextVector.objects.order_by("-pk").values_list("encoder", flat=True).first() or ""
+
+
+def served_versions() -> dict[str, str]:
+    """Names of what serves, as decisions and picks record them."""
+    matcher, blender = champion(Kind.MATCHER), champion(Kind.BLENDER)
+    return {
+        "matcher": matcher.name if matcher else SIMILARITY,
+        "blender": blender.name if blender else PRIOR,
+        "encoder": serving_encoder(),
+    }
 
 
 def draft_folder(kind: str) -> Path:

@@ -52,7 +52,7 @@ def _train(run: TrainingRun, *, at: datetime, only: str | None, seed: int) -> Tr
     data = dataset.build(until=at)
     if not len(data):
         raise TrainingError("there are no impressions to learn from")
-    prepared = training.material(data, until=at)
+    prepared = training.material(data)
     _describe(run, prepared)
     champion = Stack.serving()
     fitted = None if only == Kind.BLENDER else training.fit_matcher(prepared, seed=seed)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from ml.schema import Floats, Mask
 from ml.text.matcher import Matcher
 from ml.text.train import TrainReport, train_in_time_order
 
+MOMENT_SECONDS = 1e-3
 FEWEST_TEXT_CLICKS = 60  # fewer clicked pairs teach a matcher nothing
 MOST_MATCHER_ROWS = 400_000  # the newest; more teach it little and cost hours
 
@@ -81,9 +81,10 @@ class Material:
         return prior_ctr(raw, text_weight=1.0 if stack.matcher else 0.0)
 
 
-def material(data: dataset.Dataset, *, until: datetime) -> Material:
-    """Replay and part the table. The newest day are the 24 hours that end at `until`."""
-    return Material(data, replay(data.log), split_by_time(data.log.time - until.timestamp()))
+def material(data: dataset.Dataset) -> Material:
+    """Replay and part the table. The newest day are the 24 hours that end with the newest impression."""
+    time = data.log.time
+    return Material(data, replay(data.log), split_by_time(time - time.max() - MOMENT_SECONDS))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""The jobs that learn: vectors, training, picks. Heavy libraries load inside, in the worker's child."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from celery import shared_task
+
+from adplatform.jobs.registry import Outcome, Progress, job
+
+
+@job(
+    "embed_creatives",
+    title="Encode ads and sites",
+    queue="gpu",
+    description="Gives every ad and site whose text is new its transformer vector.",
+)
+def embed_creatives(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import profiles
+
+    done = profiles.embed_creatives(at, dry_run=dry_run)
+    verb = "Would encode" if dry_run else "Encoded"
+    words = f"{verb} {done.encoded:,} new texts of {done.texts:,}."
+    if done.foreign:
+        words += f" {done.foreign:,} ads are in a language that the encoder does not speak: they have no text score."
+    return Outcome(words, {"encoded": done.encoded, "texts": done.texts, "foreign": done.foreign})
+
+
+@job(
+    "embed_visitors",
+    title="Rebuild visitor profiles",
+    queue="gpu",
+    description="Profiles of consenting visitors who read, bought or clicked something since.",
+)
+def embed_visitors(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import profiles
+
+    done = profiles.embed_visitors(at, progress, dry_run=dry_run)
+    verb = "Would rebuild" if dry_run else "Rebuilt"
+    words = f"{verb} {done.updated:,} of {done.visitors:,} profiles."
+    if done.removed:
+        words += f" {done.removed:,} were removed with their visitors' consent."
+    return Outcome(words, {"updated": done.updated, "removed": done.removed, "visitors": done.visitors})
+
+
+@job(
+    "train",
+    title="Train the models",
+    queue="gpu",
+    description="Trains matcher and blender, compares them with what serves, promotes or refuses.",
+    limit_seconds=7_200,
+)
+def train(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import export, services
+
+    if dry_run:
+        rows = len(export.training_log(until=slot))
+        return Outcome(
+            f"Would train on {rows:,} impressions served before {slot:%Y-%m-%d %H:%M}.", {"rows": rows}
+        )
+    result = services.train(at=slot)
+    counts = {"rows": result.run.rows, "models": len(result.versions), "promoted": int(result.is_promoted)}
+    return Outcome(result.verdict, counts)
+
+
+@job(
+    "score",
+    title="Pick ads for every visitor",
+    description="The transformer retrieves, the blender ranks: the ten best ads of each consenting visitor.",
+    limit_seconds=7_200,
+)
+def score(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.audience import queries
+    from adplatform.learning import picks, scoring
+
+    if dry_run:
+        counts = {"visitors": queries.consented(at).count(), "ads": len(picks.servable(at))}
+        return Outcome("Would pick for {visitors:,} visitors out of {ads:,} ads.".format(**counts), counts)
+    done = scoring.score(at=at, progress=progress)
+    return Outcome(
+        done.words(), {"visitors": done.visitors, "ads": done.ads, "pairs": done.pairs, "picks": done.picks}
+    )
+
+
+def _score_shard(*, run: str, number: int, first: int, last: int, at: str, **_: object) -> None:
+    """One range of visitors of a `score` run; running it again changes nothing."""
+    from adplatform.learning import scoring
+
+    scoring.run_shard(run, scoring.Shard(number, first, last), datetime.fromisoformat(at))
+
+
+score_shard: Any = shared_task(name="score_shard")(_score_shard)
