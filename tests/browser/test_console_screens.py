@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from adplatform.inventory.models import AdSlot
 from tests import factories
-from tests.browser.conftest import NARROW, WIDE, Shot, SignIn, overflow, wait_for_charts
+from tests.browser.conftest import NARROW, WIDE, Shot, SignIn, nameless, overflow, wait_for_charts
 from tests.browser.operations import operations
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -49,3 +49,4 @@ def look(page: Page, shot: Shot, visits: list[tuple[str, str]], suffix: str) -> 
         wait_for_charts(page)
         shot(f"{name}-{suffix}")
         assert overflow(page) == 0, name
+        assert name.startswith("admin") or nameless(page) == [], name  # Django's admin repeats ids of its own
