@@ -19,7 +19,9 @@ from ml.ctr.blender import Blender, train_blender
 from ml.ctr.calibrate import Level, freshest_level
 from ml.ctr.replay import replay
 from ml.ctr.runtime import KIND
+from ml.data import usable_rows
 from ml.evaluation import metrics
+from ml.evaluation.metrics import row_losses as _losses
 from ml.schema import Floats, ImpressionLog, Mask, Vectors
 
 DAY_SECONDS = 86_400
@@ -56,6 +58,7 @@ class ClickModel:
     gain: tuple[float, float, float]
     importance: dict[str, float]
     rows: dict[str, int]
+    refused: dict[str, int]
     data_range: tuple[str, str]
     seed: int
 
@@ -64,7 +67,13 @@ class ClickModel:
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
         files = [self.blender.save(root), compiler.compile_blender(self.blender, root), self.level.save(root)]
-        figures = {**self.metrics, "gain": list(self.gain), "importance": self.importance, "rows": self.rows}
+        figures = {
+            **self.metrics,
+            "gain": list(self.gain),
+            "importance": self.importance,
+            "rows": self.rows,
+            "refused": self.refused,
+        }
         return artifacts.write(
             root,
             kind=KIND,
@@ -95,31 +104,34 @@ def train_click_model(
     seed: int = 0,
     num_threads: int = 1,
 ) -> ClickModel:
-    """Train and compare on one log.
+    """Train and compare on one log; rows that contradict themselves or repeat are left out and counted.
 
     `text_score` are log odds of a matcher that did not see the row (ml.text.train.train_in_time_order); rows of
     `warm_up` feed the counters but train no trees.
     """
-    split = split or split_by_time(log.time)
+    usable, refused = usable_rows(log)
+    log = log.take(usable)
+    if split is None:
+        split = split_by_time(log.time)
+    else:
+        split = Split(split.train[usable], split.validation[usable], split.test[usable])
+    text_score = None if text_score is None else text_score[usable]
+    warm_up = np.zeros(len(log), dtype=bool) if warm_up is None else warm_up[usable]
     _refuse_hopeless(log, split)
-    y = log.clicked
+    y, test = log.clicked, split.test
     X = features.build(replay(log, text_score=text_score))
-    fitted_on = (split.train | split.validation) & ~(_none(log) if warm_up is None else warm_up)
+    fitted_on = (split.train | split.validation) & ~warm_up
     blender, level = _fit(X, y, log, split, fitted_on, seed=seed, num_threads=num_threads)
-    blind = X.copy()
-    blind[:, features.NAMES.index("text_score")] = np.nan
-    without, without_level = _fit(blind, y, log, split, fitted_on, seed=seed, num_threads=num_threads)
-    test = split.test
     predictions = {
         FULL: level.apply(blender.predict(X[test])),
-        COUNTERS: without_level.apply(without.predict(blind[test])),
-        PRIOR: np.full(int(test.sum()), y[split.train | split.validation].mean()),
+        PRIOR: np.full(int(test.sum()), y[~test].mean()),
     }
+    X[:, features.NAMES.index("text_score")] = np.nan
+    without, its_level = _fit(X, y, log, split, fitted_on, seed=seed, num_threads=num_threads)
+    predictions[COUNTERS] = its_level.apply(without.predict(X[test]))
     if text_score is not None:
         predictions[TRANSFORMER] = _transformer_alone(text_score, y, split)
-    saved = metrics.row_losses(predictions[COUNTERS], y[test]) - metrics.row_losses(
-        predictions[FULL], y[test]
-    )
+    saved = _losses(predictions[COUNTERS], y[test]) - _losses(predictions[FULL], y[test])
     return ClickModel(
         blender=blender,
         level=level,
@@ -127,6 +139,7 @@ def train_click_model(
         gain=metrics.mean_interval(saved, _visitor_clusters(log.take(test))),
         importance=blender.importance(),
         rows={part: int(getattr(split, part).sum()) for part in ("train", "validation", "test")},
+        refused=refused,
         data_range=(_iso(log.time.min()), _iso(log.time.max())),
         seed=seed,
     )
@@ -176,10 +189,6 @@ def _visitor_clusters(log: ImpressionLog) -> np.ndarray:
     """A number per visitor; each row without one is its own cluster."""
     alone = [f"row {row}" for row in range(len(log))]
     return np.array([str(visitor or own) for visitor, own in zip(log.visitor.tolist(), alone, strict=True)])
-
-
-def _none(log: ImpressionLog) -> Mask:
-    return np.zeros(len(log), dtype=bool)
 
 
 def _iso(seconds: float) -> str:

@@ -42,7 +42,8 @@ def best_memory(p: Floats, rows: Rows, held: Ints) -> float | None:
 def follow(p: Floats, rows: Rows, learned: Ints, wanted: Ints, *, memory: float) -> Floats:
     """`p` with the wanted rows moved by the level as known strictly before each.
 
-    `learned` are the rows whose outcome may be used, from their release on.
+    `learned` are the rows whose outcome may be used, from their release on. What is released at one moment
+    counts as one: its order means nothing, so none of it may fade before the rest.
     """
     if rows.time is None:
         raise ValueError("a table without times has no order")
@@ -60,8 +61,11 @@ def follow(p: Floats, rows: Rows, learned: Ints, wanted: Ints, *, memory: float)
     upcoming = 0
     for row in wanted[np.argsort(rows.time[wanted], kind="stable")].tolist():
         while upcoming < len(release) and release[upcoming] < rows.time[row]:
-            state.add(clicks[upcoming], expected[upcoming], seen[upcoming])
-            upcoming += 1
+            moment, first = release[upcoming], upcoming
+            while upcoming < len(release) and release[upcoming] == moment:
+                upcoming += 1
+            together = slice(first, upcoming)
+            state.add(sum(clicks[together]), sum(expected[together]), sum(seen[together]))
         moved[row] = state.apply(float(p[row]))
     return moved
 
@@ -74,12 +78,14 @@ class _Level:
         self._clicks = self._expected = self._seen = 0.0
 
     def add(self, clicks: float, expected: float, seen: float) -> None:
+        """What came since the last time; all that was known before fades by its size."""
         fading = math.exp(-expected / self._memory)
         self._clicks = fading * self._clicks + clicks
         self._expected = fading * self._expected + expected
         self._seen = fading * self._seen + seen
 
     def apply(self, p: float) -> float:
+        """A probability at this level."""
         if self._seen <= 0:
             return p
         predicted = min(max(self._expected / self._seen, 1e-9), 1 - 1e-9)

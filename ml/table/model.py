@@ -6,6 +6,7 @@ Where nothing but competing texts is known, a conditional logit over the text sc
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,38 +41,55 @@ class _Matrix:
     X: Floats
     names: list[str]
     rising: frozenset[str]
+    history_seconds: float
 
 
-def fit_predict(rows: Rows, *, encoder: str | None = None, seed: int = 0) -> Fitted:
-    """Fit on the training rows, predict the test rows."""
+@dataclass(frozen=True)
+class _Model:
+    """`held_out`: predictions for all rows by a model that did not see the held rows; `predict`: of the final one."""
+
+    held_out: Floats
+    predict: Callable[[Ints], Floats]
+    importance: dict[str, float]
+
+
+def fit_predict(
+    rows: Rows, *, encoder: str | None = None, vectors: Vectors | None = None, seed: int = 0
+) -> Fitted:
+    """Fit on the training rows, predict the test rows; `vectors` of the distinct texts are computed unless given."""
     _refuse_hopeless(rows)
     started = clock.process_time()
-    vectors = None if rows.text is None else Encoder.load(encoder).encode(rows.texts)
+    if vectors is None and rows.text is not None:
+        vectors = Encoder.load(encoder).encode(rows.texts)
     encoded = clock.process_time()
     matrix = _features(rows, vectors, seed)
     held = _latest(rows, seed)
     if _only_competing_texts(rows):
-        raw, probability, importance = _by_competition(rows, matrix, seed)
+        model = _competition(rows, matrix, seed)
     else:
-        raw, probability, importance = _by_trees(rows, matrix, held, seed)
+        model = _trees(rows, matrix, held, seed)
     trained = clock.process_time()
-    final = _at_newest_level(raw, probability, rows, held)[rows.is_test]
+    test = np.flatnonzero(rows.is_test)
+    final = _at_newest_level(model.held_out, model.predict(test), rows, held)
     predicted = clock.process_time()
+    history = matrix.history_seconds * len(test) / len(rows)
     return Fitted(
         probability=np.clip(final, 1e-9, 1 - 1e-9),
         encode_seconds=encoded - started,
-        train_seconds=trained - encoded,
-        predict_seconds=predicted - trained,
-        features=importance,
+        train_seconds=trained - encoded - history,
+        predict_seconds=predicted - trained + history,
+        features=model.importance,
     )
 
 
 def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
     columns, names, rising = [rows.numeric], list(rows.meaning.numeric), frozenset[str]()
+    started = clock.process_time()
     if rows.user is not None or rows.item is not None or rows.sets:
         history, known, rising = history_features(rows, vectors=vectors, seed=seed)
         columns.append(history)
         names += known
+    history_seconds = clock.process_time() - started
     if vectors is not None:
         scores, known = text_scores(rows, vectors, seed=seed)
         columns.append(scores)
@@ -80,7 +98,7 @@ def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
     X = np.column_stack(columns)
     if X.shape[1] == 0:
         raise TableError("name at least one of --user, --item, --text, --categorical, --numeric")
-    return _with_rivals(_Matrix(X, names, rising), rows)
+    return _with_rivals(_Matrix(X, names, rising, history_seconds), rows)
 
 
 def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
@@ -99,7 +117,7 @@ def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
     relative[size < 2] = np.nan
     names = [*matrix.names, *(f"{name}_in_group" for name in matrix.names)]
     rising = matrix.rising | {f"{name}_in_group" for name in matrix.rising}
-    return _Matrix(np.column_stack([matrix.X, relative]), names, frozenset(rising))
+    return _Matrix(np.column_stack([matrix.X, relative]), names, frozenset(rising), matrix.history_seconds)
 
 
 def _only_competing_texts(rows: Rows) -> bool:
@@ -107,13 +125,15 @@ def _only_competing_texts(rows: Rows) -> bool:
     return rows.group is not None and rows.text is not None and not others
 
 
-def _by_competition(rows: Rows, matrix: _Matrix, seed: int) -> tuple[Floats, Floats, dict[str, float]]:
-    """Conditional logit over the text scores; both results are at the mean level of the training rows."""
+def _competition(rows: Rows, matrix: _Matrix, seed: int) -> _Model:
+    """Conditional logit over the text scores, at the mean level of the training rows."""
     scored = np.asarray(~np.isnan(matrix.X).any(axis=1))
     train = np.flatnonzero(~rows.is_test & (rows.weight > 0) & scored)
+    if rows.group is None or len(train) == 0:  # too short a past to weigh the scores: the first is a log odds
+        alone = sigmoid(np.nan_to_num(matrix.X[:, 0]))
+        return _Model(alone, lambda wanted: alone[wanted], {})
     z = np.where(scored[:, None], matrix.X, 0.0).astype(np.float32)
-    spread = z[train].std(axis=0) + 1e-9
-    assert rows.group is not None
+    spread = z[train].std(axis=0) + np.float32(1e-9)
     matcher, _ = train_matcher(
         np.ones((1, 1), dtype=np.float32),
         z / spread,
@@ -130,20 +150,23 @@ def _by_competition(rows: Rows, matrix: _Matrix, seed: int) -> tuple[Floats, Flo
         refit=True,
         seed=seed,
     )
-    p = sigmoid(matcher.score(np.ones((len(z), 1), dtype=np.float32), z / spread))
-    p = fit_level(p[train], rows.rate[train], rows.weight[train], prior_clicks=0.0).apply(p)
-    return p, p, dict(zip(matrix.names, np.abs(matcher.W[0]).tolist(), strict=True))
+    raw = sigmoid(matcher.score(np.ones((len(z), 1), dtype=np.float32), z / spread))
+    level_of_training = fit_level(raw[train], rows.rate[train], rows.weight[train], prior_clicks=0.0)
+    p = level_of_training.apply(raw)
+    return _Model(
+        p, lambda wanted: p[wanted], dict(zip(matrix.names, np.abs(matcher.W[0]).tolist(), strict=True))
+    )
 
 
-def _by_trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> tuple[Floats, Floats, dict[str, float]]:
-    """(predictions of trees that did not see the held rows, predictions of trees fitted to all training rows)."""
+def _trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> _Model:
+    """LightGBM over everything; the number of trees is chosen on the held rows, then all rows are fitted."""
     X = matrix.X.astype(np.float32)
     usable = ~rows.is_test & (rows.weight > 0)
     usable[held] = False
     train = np.concatenate([np.flatnonzero(usable), held])
     numbers = {name: f"f{place}" for place, name in enumerate(matrix.names)}
 
-    def trees(most: int, latest_share: float) -> Blender:
+    def grown(most: int, latest_share: float) -> Blender:
         return train_blender(
             X[train],
             rows.rate[train],
@@ -157,11 +180,11 @@ def _by_trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> tuple[Float
             refit=False,
         )
 
-    first = trees(MOST_TREES, len(held) / len(train))
-    final = trees(first.trees, 0.0)
+    first = grown(MOST_TREES, len(held) / len(train))
+    final = grown(first.trees, 0.0)
     names = {number: name for name, number in numbers.items()}
     importance = {names[number]: gain for number, gain in final.importance().items()}
-    return first.predict(X), final.predict(X), importance
+    return _Model(first.predict(X), lambda wanted: final.predict(X[wanted]), importance)
 
 
 def _latest(rows: Rows, seed: int) -> Ints:
@@ -174,21 +197,22 @@ def _latest(rows: Rows, seed: int) -> Ints:
     return train[round(len(train) * (1 - LATEST_SHARE)) :]
 
 
-def _at_newest_level(raw: Floats, probability: Floats, rows: Rows, held: Ints) -> Floats:
-    """Probabilities moved to the newest level known: of the latest training rows, or followed row by row."""
+def _at_newest_level(held_out: Floats, predicted: Floats, rows: Rows, held: Ints) -> Floats:
+    """Test predictions at the newest level known: of the latest training rows, or followed row by row."""
     if rows.time is None:
-        return probability
+        return predicted
     if not rows.meaning.progressive:
         newest = freshest_level(
-            raw[held], rows.rate[held], rows.time[held], weight=rows.weight[held], share=1.0
+            held_out[held], rows.rate[held], rows.time[held], weight=rows.weight[held], share=1.0
         )
-        return newest.apply(probability)
-    memory = level.best_memory(raw, rows, held)
+        return newest.apply(predicted)
+    memory = level.best_memory(held_out, rows, held)
     if memory is None:
-        return probability
+        return predicted
+    mixed = held_out.copy()
+    mixed[rows.is_test] = predicted
     test = np.flatnonzero(rows.is_test)
-    mixed = np.where(rows.is_test, probability, raw)
-    return level.follow(mixed, rows, np.concatenate([held, test]), test, memory=memory)
+    return level.follow(mixed, rows, np.concatenate([held, test]), test, memory=memory)[test]
 
 
 def _refuse_hopeless(rows: Rows) -> None:

@@ -36,22 +36,34 @@ def text_scores(rows: Rows, vectors: Vectors, *, seed: int) -> tuple[Floats, lis
 
 def _past_and_now(rows: Rows, seed: int) -> Iterator[tuple[Ints, Ints]]:
     """Pairs of row positions: what to learn from, what to score."""
-    usable = ~np.isnan(rows.rate) & (rows.weight > 0) & ~rows.is_test
+    usable = ~np.isnan(rows.rate) & (rows.weight > 0)
     if rows.time is None:
+        usable &= ~rows.is_test
         fold = folds_of(rows, seed)
         for number in (*np.unique(fold[fold >= 0]).tolist(), -1):
             yield np.flatnonzero(usable & (fold != number)), np.flatnonzero(fold == number)
         return
     released = release_times(rows)
-    edges = np.unique(np.quantile(rows.time[~rows.is_test], np.linspace(0, 1, BLOCKS + 1)[1:-1]))
-    block = np.where(rows.is_test, len(edges) + 1, np.searchsorted(edges, rows.time, side="right"))
-    for number in range(1, len(edges) + 2):
-        now = np.flatnonzero(block == number)
-        if len(now):
-            past = usable & (released < rows.time[now].min()) if number <= len(edges) else usable
-            if past.any():
-                learned = np.flatnonzero(past)
-                yield learned[np.argsort(rows.time[learned], kind="stable")], now
+    for now in (*_blocks(rows.time, ~rows.is_test)[1:], *_test_blocks(rows)):
+        past = np.flatnonzero(usable & (released < rows.time[now].min()))
+        if not rows.meaning.progressive and rows.is_test[now[0]]:
+            past = np.flatnonzero(usable)
+        if len(past):
+            yield past[np.argsort(rows.time[past], kind="stable")], now
+
+
+def _test_blocks(rows: Rows) -> list[Ints]:
+    """Progressive scoring learns again as test outcomes become known; otherwise the test is one block."""
+    if rows.meaning.progressive and rows.time is not None:
+        return _blocks(rows.time, rows.is_test)
+    return [np.flatnonzero(rows.is_test)]
+
+
+def _blocks(time: Floats, part: Mask) -> list[Ints]:
+    """Positions of the part's rows in consecutive stretches of time with about equally many rows."""
+    edges = np.unique(np.quantile(time[part], np.linspace(0, 1, BLOCKS + 1)[1:-1]))
+    block = np.where(part, np.searchsorted(edges, time, side="right"), -1)
+    return [np.flatnonzero(block == number) for number in np.unique(block[part])]
 
 
 def _transformer(rows: Rows, vectors: Vectors, past: Ints, wanted: Ints, seed: int) -> Floats:

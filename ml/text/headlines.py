@@ -15,6 +15,8 @@ from ml.ctr.calibrate import fit_level
 from ml.evaluation import metrics
 from ml.evaluation.baselines import Arms, Prediction, embedding_ridge, tfidf_ridge
 from ml.schema import Column, Floats, Ints, Mask, Vectors
+from ml.table.model import fit_predict
+from ml.table.reading import Meaning, Rows
 from ml.text.matcher import Matcher
 from ml.text.train import TrainReport, sigmoid, train_matcher
 
@@ -114,7 +116,9 @@ def report(
     first_test_week: int = FIRST_TEST_WEEK,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """Figures on the test weeks of the prior, both ridges and our model; `table` has merged arms.
+    """Figures on the test weeks of the prior, both ridges and our models; `table` has merged arms.
+
+    "ours" is the model of `fit-predict`: the conditional logit over transformer and words.
 
     pairwise and pairwise_strong (|z| > 2.58) with their numbers of pairs and 95 % intervals over tests, auc, ne,
     calibration, and the clicks that the picked headline draws over an average one (`pick_lift`).
@@ -125,16 +129,39 @@ def report(
     train = usable & ~validation & ~test
     parts = [table.arms(part, vectors) for part in (train, validation, test)]
     model = train_headlines(table, vectors, validation=validation, usable=usable & ~test, seed=seed)
-    ours = model.log_odds(vectors[test])
+    alone = model.log_odds(vectors[test])
+    ours = _blended(table, vectors, test, usable, seed)
     rate = parts[1].clicks.sum() / parts[1].impressions.sum()
     level = np.full(int(test.sum()), rate)
     answers = {
         "prior": Prediction(score=np.zeros(len(level)), probability=level, penalty=0.0),
         "tfidf_ridge": tfidf_ridge(*parts),
         "embedding_ridge": embedding_ridge(*parts),
-        "ours": Prediction(score=ours, probability=sigmoid(ours), penalty=PENALTY),
+        "ours_transformer_alone": Prediction(alone, sigmoid(alone), PENALTY),
+        "ours": Prediction(np.log(ours / (1 - ours)), ours, PENALTY),
     }
     return {name: _figures(answer, parts[2], seed=seed) for name, answer in answers.items()}
+
+
+def _blended(table: Headlines, vectors: Vectors, test: Mask, usable: Mask, seed: int) -> Floats:
+    """Probabilities of the test arms by the table model, which sees the weeks before them."""
+    order = np.concatenate([np.flatnonzero(usable & ~test), np.flatnonzero(test)])
+    is_test = test[order]
+    rows = Rows(
+        is_test=is_test,
+        rate=np.where(is_test, np.nan, table.clicks[order] / table.impressions[order]),
+        weight=np.where(is_test, np.nan, table.impressions[order]),
+        time=table.week[order].astype(np.float64),
+        user=None,
+        item=None,
+        group=np.unique(table.test[order], return_inverse=True)[1].astype(np.int64),
+        texts=[table.headline[row] for row in order.tolist()],
+        text=np.arange(len(order)),
+        sets=[],
+        numeric=np.empty((len(order), 0)),
+        meaning=Meaning(),
+    )
+    return fit_predict(rows, vectors=vectors[order], seed=seed).probability
 
 
 def _figures(answer: Prediction, arms: Arms, *, seed: int) -> dict[str, float]:
