@@ -81,6 +81,7 @@ def ensure_budgets(campaign: Campaign, date: date) -> None:
 def launch(*, user: User | None, campaign: Campaign, at: datetime) -> Campaign:
     """Start a draft; it serves from the moment a creative is approved and its flight begins."""
     _require_served(campaign)
+    _lock(campaign)
     if problems := launch_problems(campaign, at):
         raise CampaignError(" ".join(problems))
     changes = _apply(campaign, {"status": Status.ACTIVE})
@@ -124,7 +125,9 @@ def save_line_item(
     if line_item is None:
         line_item = LineItem.objects.create(campaign=campaign, **fields)
         _record(user, campaign, "line_item.created", line_item, {})
-    elif changes := _apply(line_item, fields):
+        return line_item
+    _lock(line_item)
+    if changes := _apply(line_item, fields):
         _record(user, campaign, "line_item.changed", line_item, changes)
     return line_item
 
@@ -146,6 +149,7 @@ def save_creative(
         creative = Creative.objects.create(line_item=line_item, review=Creative.Review.PENDING, **fields)
         _record(user, line_item.campaign, "creative.created", creative, {})
         return creative
+    _lock(creative)
     changes = _apply(creative, fields)
     if changes.keys() & REVIEWED_FIELDS:
         again = {
@@ -185,10 +189,16 @@ def _require_served(campaign: Campaign) -> None:
         )
 
 
+def _lock(thing: Model) -> None:
+    """Hold the row and see it as it is now: a review or another person's change may have come in between."""
+    thing.refresh_from_db(from_queryset=type(thing)._default_manager.select_for_update())
+
+
 def _step(
     user: User | None, campaign: Campaign, thing: Campaign | LineItem | Creative, noun: str, status: str
 ) -> None:
     """One allowed change of status; asking for the present one changes nothing."""
+    _lock(thing)
     if status == thing.status:
         return
     if status not in STEPS[thing.status]:

@@ -156,6 +156,15 @@ def test_what_a_reviewer_saw_cannot_change_unseen(field: str, value: Any) -> Non
     )
 
 
+def test_an_approval_that_came_in_between_does_not_cover_the_new_text() -> None:
+    creative = f.creative(review=Creative.Review.PENDING)
+    Creative.objects.update(review=Creative.Review.APPROVED)  # while the person still had the form open
+
+    services.save_creative(user=None, line_item=creative.line_item, creative=creative, headline="Unseen")
+
+    assert Creative.objects.get().review == Creative.Review.PENDING
+
+
 def test_another_name_needs_no_review() -> None:
     creative = f.creative()
 
