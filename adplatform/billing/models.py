@@ -98,7 +98,9 @@ class Settlement(models.Model):
     campaign_id = models.BigIntegerField()
     slot_id = models.BigIntegerField()
     settled_micros = models.BigIntegerField(default=0)
-    earned_micros = models.BigIntegerField(default=0, help_text="The publisher's part of it, as it was posted")
+    earned_micros = models.BigIntegerField(
+        default=0, help_text="The publisher's part of it, as it was posted"
+    )
     postings = models.PositiveIntegerField(default=0)
 
     class Meta:

@@ -32,27 +32,28 @@ class Reconciled:
         }
 
 
-# One row per cell and currency, with what each of the four records says of it.
+# One row per cell, with what each of the four records says of it; the last two hold the publisher's part.
 _CELLS = """
 CREATE TEMPORARY TABLE cells ON COMMIT DROP AS
 SELECT hour, campaign_id, slot_id, max(currency) AS currency, sum(events)::bigint AS events, sum(hourly)::bigint AS hourly,
-    sum(settled)::bigint AS settled, sum(ledger)::bigint AS ledger
+    sum(settled)::bigint AS settled, sum(ledger)::bigint AS ledger, sum(credited)::bigint AS credited, sum(earned)::bigint AS earned
 FROM (
-    SELECT date_trunc('hour', served_at, 'UTC') AS hour, campaign_id, slot_id, currency,
-        charge_micros AS events, 0::bigint AS hourly, 0::bigint AS settled, 0::bigint AS ledger
+    SELECT date_trunc('hour', served_at, 'UTC') AS hour, campaign_id, slot_id, currency, charge_micros AS events,
+        0::bigint AS hourly, 0::bigint AS settled, 0::bigint AS ledger, 0::bigint AS credited, 0::bigint AS earned
     FROM events_impression WHERE is_billable AND charge_micros > 0 AND source = ANY(%(sources)s)
     UNION ALL
-    SELECT date_trunc('hour', served_at, 'UTC'), campaign_id, slot_id, currency, charge_micros, 0, 0, 0
+    SELECT date_trunc('hour', served_at, 'UTC'), campaign_id, slot_id, currency, charge_micros, 0, 0, 0, 0, 0
     FROM events_click WHERE is_billable AND charge_micros > 0 AND source = ANY(%(sources)s)
     UNION ALL
-    SELECT hour, campaign_id, slot_id, currency, 0, spend_micros, 0, 0 FROM events_hourlystat
+    SELECT hour, campaign_id, slot_id, currency, 0, spend_micros, 0, 0, 0, 0 FROM events_hourlystat
     WHERE spend_micros <> 0 AND source = ANY(%(sources)s)
     UNION ALL
-    SELECT hour, campaign_id, slot_id, NULL, 0, 0, settled_micros, 0 FROM billing_settlement
+    SELECT hour, campaign_id, slot_id, NULL, 0, 0, settled_micros, 0, earned_micros, 0 FROM billing_settlement
     UNION ALL
-    SELECT p.effective_at, split_part(p.key, ':', 3)::bigint, split_part(p.key, ':', 4)::bigint, e.currency, 0, 0, 0, -e.micros
+    SELECT p.effective_at, split_part(p.key, ':', 3)::bigint, split_part(p.key, ':', 4)::bigint, e.currency, 0, 0, 0,
+        CASE WHEN a.kind = 'prepaid' THEN -e.micros ELSE 0 END, 0, CASE WHEN a.kind = 'earned' THEN e.micros ELSE 0 END
     FROM billing_posting p JOIN billing_entry e ON e.posting_id = p.id JOIN billing_ledgeraccount a ON a.id = e.account_id
-    WHERE p.kind = 'settle' AND a.kind = 'prepaid'
+    WHERE p.kind = 'settle' AND a.kind IN ('prepaid', 'earned')
 ) AS records GROUP BY hour, campaign_id, slot_id
 """
 
@@ -79,6 +80,11 @@ _RULES = (
         "ledger <> settled",
         "{settled} micros are settled, the ledger holds {ledger}",
     ),
+    (
+        "earnings_equal_settlements",
+        "earned <> credited",
+        "settlements credited the publisher {credited} micros, the ledger {earned}",
+    ),
 )
 
 # Events that belong to nothing: no decision, or ids that no row has.
@@ -95,6 +101,12 @@ WHERE (d.decision_id IS NULL OR c.id IS NULL OR s.id IS NULL) AND e.source = ANY
 ORDER BY 1 LIMIT %(most)s
 """
 
+_FREE_OF_CHARGE = """
+SELECT event_id, kind, source, charge_micros FROM audit_event
+WHERE charge_micros > 0 AND source <> ALL(%(sources)s) ORDER BY 1 LIMIT %(most)s
+"""
+_AMOUNTS = ("events", "hourly", "settled", "ledger", "credited", "earned")
+
 
 def reconcile() -> Reconciled:
     """Hold the four records against one another, all at one moment."""
@@ -109,20 +121,22 @@ def reconcile() -> Reconciled:
         found.totals = {row[0]: dict(zip(names, row[1:], strict=True)) for row in cursor.fetchall()}
         for rule, condition, words in _RULES:
             cursor.execute(
-                f"SELECT hour, campaign_id, slot_id, events, hourly, settled, ledger FROM cells WHERE {condition} "  # noqa: S608
+                f"SELECT hour, campaign_id, slot_id, {', '.join(_AMOUNTS)} FROM cells WHERE {condition} "  # noqa: S608
                 "ORDER BY 1, 2, 3 LIMIT %(most)s",
                 values,
             )
             found.violations += [_cell(rule, words, row) for row in cursor.fetchall()]
         cursor.execute(_ORPHANS, values)
         found.violations += [_orphan(row) for row in cursor.fetchall()]
+        cursor.execute(_FREE_OF_CHARGE, values)
+        found.violations += [_charged(*row) for row in cursor.fetchall()]
         cursor.execute("DROP TABLE cells")
     return found
 
 
 def _cell(rule: str, words: str, row: Sequence[Any]) -> Violation:
     hour: datetime = row[0]
-    amounts = dict(zip(("events", "hourly", "settled", "ledger"), row[3:], strict=True))
+    amounts = dict(zip(_AMOUNTS, row[3:], strict=True))
     return Violation(rule, f"{hour:%Y-%m-%dT%H}Z campaign {row[1]} slot {row[2]}", words.format(**amounts))
 
 
@@ -132,3 +146,8 @@ def _orphan(row: Sequence[Any]) -> Violation:
         name for name, is_missing in zip(("decision", "campaign", "slot"), lacking, strict=True) if is_missing
     ]
     return Violation("event_belongs_to_a_decision", event_id, f"this {kind} has no {' and no '.join(names)}")
+
+
+def _charged(event_id: str, kind: str, source: str, micros: int) -> Violation:
+    words = f"this {kind} of source {source} cost {micros} micros"
+    return Violation("tests_and_imports_cost_nothing", event_id, words)

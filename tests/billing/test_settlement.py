@@ -146,8 +146,9 @@ def test_a_dry_run_says_it_and_changes_nothing() -> None:
 
 def test_imports_tests_and_unbillable_events_cost_nothing() -> None:
     market = Market()
-    market.charge(7, source="import")
-    market.charge(7, source="test")
+    for source in ("import", "test"):
+        market.charge(0, source=source)
+        factories.hourly_stat(market.new_creative(), market.slot, source=source, spend_micros=7)
     decision = factories.decision(market.creative, market.slot)
     factories.click(decision, is_billable=False, reason="bot")
 

@@ -127,7 +127,10 @@ def test_a_guard_switched_off(market: Market) -> None:
 def test_a_posting_without_its_settlement(market: Market) -> None:
     sql("DELETE FROM billing_settlement")
     cell = f"2026-06-15T12Z campaign {market.creative.line_item.campaign_id} slot {market.slot.pk}"
-    assert said("reconcile") == (1, [("ledger_equals_settlements", cell)])
+    assert said("reconcile") == (
+        1,
+        [("ledger_equals_settlements", cell), ("earnings_equal_settlements", cell)],
+    )
 
 
 def test_a_missing_posting(market: Market) -> None:
@@ -137,7 +140,10 @@ def test_a_missing_posting(market: Market) -> None:
         )
         sql("DELETE FROM billing_posting WHERE kind = 'settle'")
     code, found = said("reconcile")
-    assert (code, [rule for rule, _ in found]) == (1, ["ledger_equals_settlements"])
+    assert (code, [rule for rule, _ in found]) == (
+        1,
+        ["ledger_equals_settlements", "earnings_equal_settlements"],
+    )
 
 
 def test_statistics_that_differ_from_the_events(market: Market) -> None:
@@ -164,6 +170,12 @@ def test_an_orphan_event(market: Market) -> None:
         [("event_belongs_to_a_decision", "i:00000000-0000-0000-0000-000000000000")],
     )
     assert event.charge_micros == 0
+
+
+def test_an_import_that_cost_something(market: Market) -> None:
+    decision = factories.decision(market.creative, market.slot, source="import")
+    factories.click(decision, charge_micros=7)
+    assert said("reconcile") == (1, [("tests_and_imports_cost_nothing", f"c:{decision.decision_id}")])
 
 
 def test_the_audit_views_tell_the_same(market: Market) -> None:
