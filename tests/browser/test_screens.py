@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from adplatform.campaigns.models import Campaign, Creative, LineItem
+from tests import factories as f
 from tests.browser.conftest import NARROW, WIDE, Shot, SignIn, nameless, overflow, wait_for_charts
 from tests.browser.market import advertiser
 
@@ -66,4 +67,25 @@ def test_every_page(page: Page, sign_in: SignIn, shot: Shot, theme: str, width: 
         wait_for_charts(page)
         shot(f"{name}-{theme}-{width}")
         assert overflow(page) == 0, name
+        assert nameless(page) == [], name
+
+
+def test_the_first_day_and_the_refusals(page: Page, sign_in: SignIn, shot: Shot) -> None:
+    """Pages without data, and pages that say no: each with a next step."""
+    newcomer = f.member(f.organisation(name="Fresh"), role="analyst")
+    campaign = f.campaign(newcomer.organisation)
+    sign_in(newcomer.user)
+    refusals = {"refused": f"/campaigns/{campaign.public_id}/edit/", "missing": "/campaigns/none/"}
+    empty = {
+        f"empty-{name}": f"/{name}/"
+        for name in ("campaigns", "creatives", "reports", "billing", "changes", "keys")
+    }
+    for name, url in refusals.items():
+        page.goto(url)
+        shot(name)
+        expect(page.get_by_role("link", name="Back to the start")).to_be_visible()
+    campaign.delete()
+    for name, url in (empty | {"empty-overview": "/overview/"}).items():
+        page.goto(url)
+        shot(name)
         assert nameless(page) == [], name
