@@ -43,7 +43,7 @@ def world(settings: Any, tmp_path: Path, hot: redis.Redis, transactional_db: Non
     """Five days of a small market whose visitors click on their topic; one click of yesterday cost 12.00."""
     settings.SNAPSHOT_DIR = tmp_path / "snapshots"
     world = market(visitors=60)
-    show(world, impressions=8_000, since=MIDNIGHT - 5 * DAY, until=MIDNIGHT)
+    show(world, impressions=5_000, since=MIDNIGHT - 5 * DAY, until=MIDNIGHT)
     for creative in world.creatives[::2]:
         owner = creative.line_item.campaign.organisation
         billing.deposit(owner, 1_000 * MICROS, key=f"bank:{owner.pk}", at=MIDNIGHT - 6 * DAY)
