@@ -95,10 +95,7 @@ def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
         columns.append(scores)
         names += known
         rising |= frozenset(known)
-    X = np.column_stack(columns)
-    if X.shape[1] == 0:
-        raise TableError("name at least one of --user, --item, --text, --categorical, --numeric")
-    return _with_rivals(_Matrix(X, names, rising, history_seconds), rows)
+    return _with_rivals(_Matrix(np.column_stack(columns), names, rising, history_seconds), rows)
 
 
 def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:

@@ -80,6 +80,8 @@ class Rows:
 
 def read_rows(train: Path, test: Path, meaning: Meaning) -> Rows:
     """Both tables; outcomes of the test rows only when `meaning.progressive`."""
+    if not (set(meaning.inputs) - {meaning.time, meaning.group}):
+        raise TableError("name at least one of --user, --item, --text, --categorical, --numeric")
     before = read_columns(train, [*meaning.inputs, *meaning.outcomes])
     after = read_columns(test, [*meaning.inputs, *(meaning.outcomes if meaning.progressive else [])])
     if len(before) == 0 or len(after) == 0:
@@ -204,7 +206,7 @@ def _times(column: Any) -> Floats:
 
     try:
         if not pd.api.types.is_numeric_dtype(column):
-            moment = pd.to_datetime(column, utc=True).to_numpy(dtype="datetime64[us]")
+            moment = pd.to_datetime(column, utc=True, format="mixed").to_numpy(dtype="datetime64[us]")
             times: Floats = moment.astype(np.int64) / 1e6
         else:
             times = column.to_numpy(dtype=np.float64, na_value=np.nan)
