@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from adplatform.audience import queries
 from adplatform.audience.models import Behaviour, Consent, Visitor
 
 BATCH = 2_000
+ACT_COLUMNS = "visitor_id, kind, item, text, value_micros, occurred_at"
+EMPTY_ACTS = f"CREATE TEMP TABLE acts ON COMMIT DROP AS SELECT {ACT_COLUMNS} FROM audience_behaviour LIMIT 0"  # noqa: S608
+NEW_ACTS = (
+    f"INSERT INTO audience_behaviour ({ACT_COLUMNS}) SELECT {ACT_COLUMNS} FROM acts ON CONFLICT DO NOTHING"  # noqa: S608
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +74,22 @@ def record_consent(
     return len(rows)
 
 
+@transaction.atomic
 def record_behaviours(acts: Sequence[Act], *, at: datetime) -> int:
     """Store what consenting visitors did, each once; what others did is dropped. Returns how many were new."""
     names = {act.visitor for act in acts}
     visitors = dict(queries.consented(at).filter(pseudonym__in=names).values_list("pseudonym", "pk"))
-    rows = [
-        Behaviour(
-            visitor_id=visitors[act.visitor],
-            kind=act.kind,
-            item=act.item,
-            text=act.text,
-            value_micros=act.value_micros,
-            occurred_at=act.occurred_at,
-        )
-        for act in acts
-        if act.visitor in visitors
-    ]
-    owned = Behaviour.objects.filter(visitor_id__in=visitors.values())
-    before = owned.count()
-    Behaviour.objects.bulk_create(rows, batch_size=BATCH, ignore_conflicts=True)
-    return owned.count() - before
+    buffer = io.StringIO()
+    rows = csv.writer(buffer)
+    for act in acts:
+        if act.visitor in visitors:
+            moment = act.occurred_at.isoformat()
+            rows.writerow((visitors[act.visitor], act.kind, act.item, act.text, act.value_micros, moment))
+    buffer.seek(0)
+    with connection.cursor() as cursor:
+        cursor.execute(EMPTY_ACTS)
+        cursor.copy_expert(f"COPY acts ({ACT_COLUMNS}) FROM STDIN (FORMAT csv)", buffer)
+        cursor.execute(NEW_ACTS)
+        added = int(cursor.rowcount)
+        cursor.execute("DROP TABLE acts")
+    return added
