@@ -10,7 +10,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "adplatform.settings")
 
-from adplatform.serving import wsgi as hot  # noqa: E402
+from adplatform.serving import wsgi as hot
 
 _pages = get_wsgi_application()
 

@@ -75,7 +75,9 @@ def write_market(root: Path, *, line_items: int, slots: int, seed: int) -> list[
     )
     write_models(folder / snapshot.MODELS, line_items=line_items, sites=slots, seed=seed)
     (folder / snapshot.CONTENTS).write_bytes(msgspec.msgpack.encode(contents))
-    files = {str(path.relative_to(folder)): snapshot.sha256(path) for path in folder.rglob("*") if path.is_file()}
+    files = {
+        str(path.relative_to(folder)): snapshot.sha256(path) for path in folder.rglob("*") if path.is_file()
+    }
     (folder / snapshot.MANIFEST).write_bytes(msgspec.json.encode(snapshot.Manifest(files)))
     (root / "snapshots" / snapshot.CURRENT).write_text("bench")
     return [row.public_id for row in rows]
@@ -109,7 +111,16 @@ def candidate_row(number: int, rng: Random) -> snapshot.CandidateRow:
         rules["device"] = {"include": rng.sample(("desktop", "mobile", "tablet"), 2)}
     if rng.random() < 0.2:
         rules["keyword"] = {"exclude": rng.sample(WORDS, 2)}
-    text = AdText("banner", 300, 250, f"Headline of ad {number}", "Two lines about it.", "Go", f"Brand {number % 97}", "en")
+    text = AdText(
+        "banner",
+        300,
+        250,
+        f"Headline of ad {number}",
+        "Two lines about it.",
+        "Go",
+        f"Brand {number % 97}",
+        "en",
+    )
     return snapshot.CandidateRow(
         creative_id=number,
         line_item_id=number,
@@ -152,7 +163,11 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
     }
     for name, array in arrays.items():
         np.save(folder / name, array, allow_pickle=False)
-    settings_ = {"versions": {"matcher": "bench", "blender": "bench", "encoder": "bench"}, "bias": 0.0, "text_weight": 1.0}
+    settings_ = {
+        "versions": {"matcher": "bench", "blender": "bench", "encoder": "bench"},
+        "bias": 0.0,
+        "text_weight": 1.0,
+    }
     (folder / scorer.SETTINGS).write_text(json.dumps(settings_))
     blender = folder / scorer.BLENDER
     blender.mkdir()
@@ -163,7 +178,9 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
     dates = ("a", "b")
     artifacts.write(blender, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=1, data_range=dates)
     names = [*arrays, scorer.SETTINGS]
-    artifacts.write(folder, kind=scorer.KIND, files=names, metrics={}, schema="bench", seed=1, data_range=dates)
+    artifacts.write(
+        folder, kind=scorer.KIND, files=names, metrics={}, schema="bench", seed=1, data_range=dates
+    )
 
 
 def vectors(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -206,14 +223,18 @@ def stages(questions: list[bytes]) -> dict[str, float]:
     environ = {"HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
     held, at = server.snapshot, clock.now()
     assert held is not None
-    spent: dict[str, list[float]] = {name: [] for name in ("parse", "valkey", "decide", "sign and render", "record")}
+    spent: dict[str, list[float]] = {
+        name: [] for name in ("parse", "valkey", "decide", "sign and render", "record")
+    }
     for body in questions:
         mark = _Marks()
         asked = parse.read(body, environ, held, scopes=None, at=at, request_id="0" * 32)
         spent["parse"].append(mark.next())
         known = server.visitors.read(asked.request.visitor or "")
         spent["valkey"].append(mark.next())
-        answered = decide.answer(asked.request, snapshot=held, statistics=server.statistics, rng=Random(1), known=known)
+        answered = decide.answer(
+            asked.request, snapshot=held, statistics=server.statistics, rng=Random(1), known=known
+        )
         spent["decide"].append(mark.next())
         msgspec.json.encode(decide.as_json(answered, snapshot=held, base_url="http://localhost"))
         spent["sign and render"].append(mark.next())
@@ -253,7 +274,17 @@ class Load:
 @contextmanager
 def granian(target: str, folder: Path, environment: dict[str, str]):
     port = net.free_port(set())
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     options = ["--workers", "1", "--blocking-threads", "1", "--backpressure", "256", "--no-ws", target]
     paths = f"{folder}{os.pathsep}{ROOT}"
     server = subprocess.Popen(
@@ -275,7 +306,9 @@ def cpu_seconds(process: psutil.Process) -> float:
     return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
 
 
-def load(port: int, process: psutil.Process, make: Callable[[], bytes], *, seconds: float, clients: int) -> Load:
+def load(
+    port: int, process: psutil.Process, make: Callable[[], bytes], *, seconds: float, clients: int
+) -> Load:
     """Closed loop: each client asks again as soon as it is answered."""
     ask(port, make(), 1)  # starts the server's snapshot
     took: list[list[float]] = [[] for _ in range(clients)]

@@ -8,6 +8,7 @@ No Django here, and nothing that loads it: a test starts this module alone and l
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -95,6 +96,7 @@ def server() -> Server:
             if _server is None:
                 started = Server.from_settings()
                 started.start()
+                atexit.register(started.close)  # a clean stop loses no decision
                 _server = started
     return _server
 

@@ -62,6 +62,12 @@ class Machine:
     def state(self) -> Path:
         return Path((self.var / "state-dir").read_text().strip())
 
+    @property
+    def sockets(self) -> Path:
+        """Beside the data, or where its path would be too long for a socket."""
+        record = self.var / "socket-dir"
+        return Path(record.read_text().strip()) if record.exists() else self.state / "sockets"
+
     def postgres_pid(self) -> int:
         return int((self.state / "postgres" / "postmaster.pid").read_text().split("\n")[0])
 

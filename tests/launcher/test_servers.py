@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -69,7 +70,7 @@ def test_strangers_are_kept_out(machine: Machine) -> None:
         hot = urlsplit(machine.urls["REDIS_URL"])
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=hot.port).ping()
-        sockets = machine.state / "sockets"
+        sockets = machine.sockets
         private = [
             sockets,
             machine.state,
@@ -138,10 +139,10 @@ def test_given_urls_replace_servers_one_by_one(fresh: Machine) -> None:
     shown = fresh.launch("--export", "printenv", "REDIS_URL", "DATABASE_URL")
     assert shown.stdout.splitlines()[0] == "redis://elsewhere.invalid:6379/0"
     assert shown.stdout.splitlines()[1].startswith("postgresql://adplatform:")
-    assert sorted(path.name for path in fresh.state.iterdir() if path.is_dir()) == [
-        "postgres",
-        "sockets",
-        "valkey-events",
+    assert [(fresh.state / name).exists() for name in ("postgres", "valkey-events", "valkey-hot")] == [
+        True,
+        True,
+        False,
     ]
 
 
@@ -158,8 +159,10 @@ def test_nothing_is_started_or_written_when_every_url_is_given(fresh: Machine) -
 
 
 def test_an_interrupted_first_start_leaves_nothing_half_made(fresh: Machine) -> None:
-    half = fresh.var / "state" / "postgres.new"
-    half.mkdir(parents=True)
+    with fresh.up():
+        half = fresh.state / "postgres.new"
+    shutil.rmtree(fresh.state / "postgres")
+    half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     with fresh.up():
         assert fresh.sql("SELECT 1") == 1

@@ -101,6 +101,10 @@ def call(application: Any, method: str, path: str, body: Any = None, **headers: 
         "PATH_INFO": bare,
         "QUERY_STRING": query,
         "CONTENT_LENGTH": str(len(raw)),
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(raw),
         "HTTP_USER_AGENT": BROWSER,
     } | {f"HTTP_{name}": value for name, value in headers.items()}
