@@ -19,9 +19,9 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 _STATUS_LINES = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 # Crawlers and automated browsers that say so. Plain HTTP libraries are not among them: a publisher's server may
-# report an impression on a reader's behalf.
+# report an impression on a reader's behalf. CUBOT makes telephones.
 _BOT = re.compile(
-    r"bot\b|bot[/;_-]|crawl|spider|slurp|scraper|archiver|headless|lighthouse|facebookexternalhit|phantomjs|"
+    r"(?<!cu)bot\b|bot[/;_-]|crawl|spider|slurp|scraper|archiver|headless|lighthouse|facebookexternalhit|phantomjs|"
     r"puppeteer|playwright|selenium|feedfetcher|mediapartners|adsbot|linkpreview|pingdom|uptimerobot",
     re.IGNORECASE,
 )

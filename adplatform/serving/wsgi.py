@@ -8,13 +8,13 @@ No Django here, and nothing that loads it: a test starts this module alone and l
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from multiprocessing.util import Finalize
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -96,7 +96,8 @@ def server() -> Server:
             if _server is None:
                 started = Server.from_settings()
                 started.start()
-                atexit.register(started.close)  # a clean stop loses no decision
+                # A clean stop loses no decision. granian's workers are multiprocessing's children, which skip atexit.
+                Finalize(None, started.close, exitpriority=10)
                 _server = started
     return _server
 

@@ -59,7 +59,7 @@ def test_a_decision_loads_no_heavy_library(environment: dict[str, str]) -> None:
     assert set(told["modules"]) & set(FORBIDDEN) == set()
 
 
-def test_it_answers_under_granian(environment: dict[str, str]) -> None:
+def test_it_answers_under_granian(environment: dict[str, str], events) -> None:
     port = net.free_port(set())
     command = [
         sys.executable,
@@ -93,9 +93,13 @@ def test_it_answers_under_granian(environment: dict[str, str]) -> None:
         assert answer["mode"] in {"model", "blender", "text", "prior"}
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
             assert b"adplatform_decisions_total" in reply.read()
+        for _ in range(20):
+            _post(f"http://127.0.0.1:{port}/v1/decisions", environment["QUESTION"])
     finally:
         server.terminate()
         server.wait(timeout=10)
+    # A clean stop loses no decision, not even those of the last 50 ms.
+    assert events.xlen("events") == 21
 
 
 def _post(url: str, body: str) -> dict[str, object]:
