@@ -44,7 +44,7 @@ test-external: install-dev ## the database's tests again on this machine's own P
 		--ignore tests/launcher --ignore tests/ml --ignore tests/decision $(ARGS)
 
 chaos: install-dev ## fault injection at full length
-	@$(TEST_VAR) $(VENV) -m pytest tests/launcher tests/chaos $(ARGS)
+	@$(TEST_VAR) $(VENV) -m pytest tests/launcher tests/events tests/serving $(ARGS)
 
 check: install-dev ## format, lint, types, import contracts, missing migrations
 	.venv/bin/ruff format --check .
@@ -54,7 +54,8 @@ check: install-dev ## format, lint, types, import contracts, missing migrations
 	$(VENV) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 bench: install-dev ## every benchmark with its table
-	@$(MANAGE) bench $(ARGS)
+	@$(WITH_SERVERS) --export $(VENV) -m bench.serving $(ARGS)
+	@$(VENV) -m bench.ctr
 
 install: ## .venv with the pinned packages
 	@$(PYTHON) deploy/install.py
