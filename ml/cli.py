@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,13 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fit_predict(options: argparse.Namespace) -> dict[str, Any]:
     """Fit, write the probabilities, and only then look at the test outcomes (if the file has any)."""
-    import torch
-
     from ml.table.model import fit_predict as run
     from ml.table.reading import read_rows
 
-    torch.set_num_threads(1)
     meaning = _meaning(options)
+    if meaning.text:
+        import torch
+
+        torch.set_num_threads(1)
     if meaning.progressive and meaning.time is None:
         raise TableError("--progressive needs --time")
     rows = read_rows(options.train, options.test, meaning)
@@ -74,7 +74,7 @@ def fit_predict(options: argparse.Namespace) -> dict[str, Any]:
         "encode_seconds": round(fitted.encode_seconds, 3),
         "train_seconds": round(fitted.train_seconds, 3),
         "predict_us_per_row": round(fitted.predict_seconds / tested * 1e6, 2),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": _peak_memory_mb(),
         "importance": {name: round(share, 4) for name, share in list(fitted.features.items())[:20]},
         "predictions": str(options.predictions),
     }
@@ -102,6 +102,14 @@ def _figures(test: Path, meaning: Meaning, probability: Any) -> dict[str, float 
         name: round(value, 6) if np.isfinite(value) else None
         for name, value in zip(names, values, strict=True)
     }
+
+
+def _peak_memory_mb() -> float:
+    """Of this process; getrusage would also count what its parent held before it started this one."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise OSError("/proc/self/status names no peak memory")
 
 
 def _write(path: Path, probability: Any) -> None:
