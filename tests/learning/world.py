@@ -10,7 +10,7 @@ import numpy as np
 
 from adplatform.audience.models import Behaviour, Consent, Visitor
 from adplatform.campaigns.models import Creative
-from adplatform.decision.types import Candidate, Slot
+from adplatform.decision.types import BidStrategy, Candidate, Slot
 from adplatform.events.facts import Fact
 from adplatform.events.models import AdDecision, Click, Impression
 from adplatform.inventory.models import AdSlot
@@ -53,7 +53,8 @@ def candidate(creative: Creative, **fields: object) -> Candidate:
         "width": creative.width,
         "height": creative.height,
         "currency": "USD",
-        "bid_micros": 10_000_000,
+        "bid_strategy": BidStrategy.MANUAL_CPC,
+        "bid_micros": 500_000,
         "remaining_micros": 10**12,
     }
     return Candidate(**given | fields)
