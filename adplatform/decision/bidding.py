@@ -4,7 +4,7 @@ Worth per 1,000 impressions (eCPM), with pace k (notes: Balseiro et al., value m
 
     manual CPM             k · bid                                     k <= 1
     manual CPC             k · bid · pCTR · 1000                       k <= 1
-    maximise clicks        k · bid · pCTR · 1000                       k <= 3
+    maximise clicks        k · bid · pCTR · 1000                       k <= 1
     maximise conversions   k · bid · pCVR · pCTR · 1000                k <= 3
     target CPA             k · target · pCVR · pCTR · 1000             k <= 3
     target ROAS            k · value / target · pCVR · pCTR · 1000     k <= 3
@@ -33,7 +33,7 @@ CONVERSION_STRATEGIES = frozenset(
 
 
 def pace_limit(strategy: BidStrategy) -> float:
-    """The highest pace: a manual bid is a promise and is never raised."""
+    """The highest pace: a bid that says the most is a promise and is never raised."""
     return 1.0 if strategy.is_hard_maximum else MOST_PACE
 
 

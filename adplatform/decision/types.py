@@ -37,15 +37,15 @@ class BidStrategy(StrEnum):
 
     MANUAL_CPM = "manual_cpm"  # bid_micros: most for 1,000 impressions
     MANUAL_CPC = "manual_cpc"  # bid_micros: most for a click
-    MAXIMISE_CLICKS = "maximise_clicks"  # bid_micros: what a click is worth before pacing
+    MAXIMISE_CLICKS = "maximise_clicks"  # bid_micros: most for a click; pacing bids below it
     MAXIMISE_CONVERSIONS = "maximise_conversions"  # bid_micros: what a conversion is worth before pacing
     TARGET_CPA = "target_cpa"  # bid_micros: wanted mean cost of a conversion
     TARGET_ROAS = "target_roas"  # target_roas_bp and value_micros; bid_micros is not read
 
     @property
     def is_hard_maximum(self) -> bool:
-        """Manual bids are promises to the advertiser: pacing may lower them, never raise them."""
-        return self in (BidStrategy.MANUAL_CPM, BidStrategy.MANUAL_CPC)
+        """Bids that promise a most to the advertiser: pacing may lower them, never raise them."""
+        return self in (BidStrategy.MANUAL_CPM, BidStrategy.MANUAL_CPC, BidStrategy.MAXIMISE_CLICKS)
 
     @property
     def price_kind(self) -> str:

@@ -74,7 +74,7 @@ class TestMoves:
         assert paces[-1] == 1.0
 
     def test_an_automatic_strategy_may_bid_more(self) -> None:
-        campaign = running(bid_strategy="maximise_clicks")
+        campaign = running(bid_strategy="maximise_conversions")
         for hour in range(1, 8):
             services.repace(at=DAY + timedelta(hours=hour))
         assert 1.5 < Pace.objects.get(campaign=campaign).multiplier <= 3

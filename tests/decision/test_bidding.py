@@ -33,8 +33,8 @@ def bid(strategy: BidStrategy, **changes: object) -> tuple[int, int, str]:
         # 0.50 a click at 1 %: 5.00 for 1,000 impressions.
         (BidStrategy.MANUAL_CPC, {"bid_micros": 500_000}, (5_000_000, 500_000, "cpc")),
         (BidStrategy.MANUAL_CPC, {"bid_micros": 500_000, "pace": 3.0}, (5_000_000, 500_000, "cpc")),
-        (BidStrategy.MAXIMISE_CLICKS, {"bid_micros": 500_000, "pace": 2.0}, (10_000_000, 1_000_000, "cpc")),
-        (BidStrategy.MAXIMISE_CLICKS, {"bid_micros": 500_000, "pace": 9.0}, (15_000_000, 1_500_000, "cpc")),
+        (BidStrategy.MAXIMISE_CLICKS, {"bid_micros": 500_000, "pace": 2.0}, (5_000_000, 500_000, "cpc")),
+        (BidStrategy.MAXIMISE_CLICKS, {"bid_micros": 500_000, "pace": 0.5}, (2_500_000, 250_000, "cpc")),
         # 20.00 a conversion at 10 % of clicks: 2.00 a click.
         (BidStrategy.TARGET_CPA, {"bid_micros": 20_000_000}, (20_000_000, 2_000_000, "cpc")),
         (

@@ -291,7 +291,7 @@ def test_raising_a_bid_never_loses_a_won_placement_and_never_changes_its_price_b
             one,
             bid_micros=one.bid_micros + raise_it.get(one.creative_id, 0),
             # Only the bid changes: the budget follows, or it would refuse the higher charge.
-            remaining_micros=one.remaining_micros * (100 if one.creative_id in raise_it else 1),
+            remaining_micros=one.remaining_micros + (10**12 if one.creative_id in raise_it else 0),
         )
         for one in world["candidates"]
     ]
