@@ -170,7 +170,7 @@ def _copy(
         # would compare each with each, for minutes.
         cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.copy_expert(f"COPY ({filled}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)", buffer)
-        cursor.execute("SET LOCAL enable_nestloop = on")
+        cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
     buffer.seek(0)
     if not buffer.getbuffer().nbytes:
         return {name: np.empty(0, object if name in text else np.float64) for name in names}

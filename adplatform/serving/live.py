@@ -165,7 +165,7 @@ def _row(creative: Creative, remaining: int, pace: float, performance: Performan
         bid_strategy=BidStrategy(campaign.bid_strategy).value,
         bid_micros=line_item.bid_micros,
         target_roas_bp=campaign.target_roas_bp or 10_000,
-        value_micros=performance.value_micros(campaign),
+        value_micros=performance.value_micros(campaign) or line_item.bid_micros,
         pcvr=performance.pcvr(line_item.pk, organisation.pk),
         pace=pace if is_even else 1.0,
         remaining_micros=remaining,
@@ -234,7 +234,8 @@ class Performance:
         return min(1.0, _shrunk(self.line_items.get(line_item_id, (0, 0)), advertiser))
 
     def value_micros(self, campaign: Campaign) -> int:
-        """Mean value of the campaign's conversions; before the first, what its advertiser's action is worth."""
+        """Mean value of the campaign's conversions; before the first, what its advertiser's action is worth, and
+        0 where that is not said either (then the line item's own word counts)."""
         conversions, revenue = self.values.get(campaign.pk, (0, 0))
         return revenue // conversions if conversions else self.defaults.get(campaign.organisation_id, 0)
 
