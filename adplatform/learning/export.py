@@ -7,7 +7,8 @@ before the moment. What is invalid (bots, tests, late events) is left out, as in
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -152,9 +153,22 @@ def acts(*, until: datetime, visitors: Sequence[str] | None = None) -> Acts:
 
 def acts_by_visitor(*, until: datetime) -> dict[str, int]:
     """How many acts each consenting visitor has before `until`."""
-    with connection.cursor() as cursor:
+    with _whole_tables() as cursor:
         cursor.execute(ACTS_BY_VISITOR, {"at": until, "counted": list(COUNTED)})
         return dict(cursor.fetchall())
+
+
+@contextmanager
+def _whole_tables() -> Iterator[Any]:
+    """A cursor whose queries join whole tables by hash.
+
+    Where they grew faster than their statistics the planner expects a row or two, and would compare each with each,
+    for minutes.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        yield cursor
+        cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
 
 
 def _copy(
@@ -164,13 +178,9 @@ def _copy(
     from pyarrow import csv, float64, string
 
     buffer = io.BytesIO()
-    with transaction.atomic(), connection.cursor() as cursor:
+    with _whole_tables() as cursor:
         filled = cursor.mogrify(query, {"at": at, "counted": list(COUNTED), **values}).decode()
-        # Whole tables meet here. Where they grew faster than their statistics the planner expects a row or two and
-        # would compare each with each, for minutes.
-        cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.copy_expert(f"COPY ({filled}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)", buffer)
-        cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
     buffer.seek(0)
     if not buffer.getbuffer().nbytes:
         return {name: np.empty(0, object if name in text else np.float64) for name in names}
