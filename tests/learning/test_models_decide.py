@@ -53,8 +53,8 @@ def promote_blender(*, sign: float) -> str:
     """Trees that follow the text score upwards, or (sign −1) downwards."""
     rng = np.random.default_rng(1)
     X = np.full((4_000, len(NAMES)), np.nan, np.float32)
-    X[:, 0] = rng.uniform(-8, 0, len(X))
-    y = (rng.random(len(X)) < 1 / (1 + np.exp(-(sign * (X[:, 0] + 4) - 2)))).astype(np.float64)
+    X[:, 0] = rng.uniform(-12, 6, len(X))
+    y = (rng.random(len(X)) < 1 / (1 + np.exp(-(sign * (X[:, 0] + 3) / 2)))).astype(np.float64)
     blender = train_blender(X, y, time_order=np.arange(len(X)), rising=frozenset())
     draft = registry.draft_folder(Kind.BLENDER)
     files = [blender.save(draft), compiler.compile_blender(blender, draft), Level().save(draft)]
@@ -97,7 +97,8 @@ def answer(world: World, hot: Any, folder: Path) -> Decision:
 
 
 def winner(decision: Decision) -> int:
-    best = max(decision.table, key=lambda line: line.bid_micros or 0)
+    """As explain tells it: the highest bid under the draw of this request."""
+    best = max(decision.table, key=lambda line: line.sampled_micros or 0)
     assert best.candidate.creative_id == decision.picks[0].candidate.creative_id
     return best.candidate.creative_id
 
