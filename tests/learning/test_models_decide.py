@@ -49,12 +49,12 @@ def promote_matcher(W: Any) -> str:
     return version.name
 
 
-def promote_blender(*, sign: float) -> str:
-    """Trees that follow the text score upwards, or (sign −1) downwards."""
+def promote_blender(*, sign: float, middle: float) -> str:
+    """Trees that follow the text score upwards, or (sign −1) downwards, around `middle`."""
     rng = np.random.default_rng(1)
-    X = np.full((4_000, len(NAMES)), np.nan, np.float32)
+    X = np.full((20_000, len(NAMES)), np.nan, np.float32)
     X[:, 0] = rng.uniform(-12, 6, len(X))
-    y = (rng.random(len(X)) < 1 / (1 + np.exp(-(sign * (X[:, 0] + 3) / 2)))).astype(np.float64)
+    y = (rng.random(len(X)) < 1 / (1 + np.exp(-(sign * (X[:, 0] - middle) / 2)))).astype(np.float64)
     blender = train_blender(X, y, time_order=np.arange(len(X)), rising=frozenset())
     draft = registry.draft_folder(Kind.BLENDER)
     files = [blender.save(draft), compiler.compile_blender(blender, draft), Level().save(draft)]
@@ -97,10 +97,10 @@ def answer(world: World, hot: Any, folder: Path) -> Decision:
 
 
 def winner(decision: Decision) -> int:
-    """As explain tells it: the highest bid under the draw of this request."""
-    best = max(decision.table, key=lambda line: line.sampled_micros or 0)
-    assert best.candidate.creative_id == decision.picks[0].candidate.creative_id
-    return best.candidate.creative_id
+    """Who bids most before the draw of the exploration; what was shown bid most under it, as explain tells."""
+    shown = max(decision.table, key=lambda line: line.sampled_micros or 0)
+    assert shown.candidate.creative_id == decision.picks[0].candidate.creative_id
+    return max(decision.table, key=lambda line: line.bid_micros or 0).candidate.creative_id
 
 
 def test_swapping_the_matcher_then_the_blender_changes_the_winner(hot: Any, tmp_path: Path) -> None:
@@ -109,12 +109,12 @@ def test_swapping_the_matcher_then_the_blender_changes_the_winner(hot: Any, tmp_
     show(world, impressions=600, since=NOON - timedelta(days=1), until=NOON)
     live.apply(hot, world.facts)
     profiles.embed_visitors(NOON)
-    up = promote_blender(sign=1.0)
+    up = promote_blender(sign=1.0, middle=-2.0)
     likes = promote_matcher(8 * np.eye(384))
     first = answer(world, hot, tmp_path / "snapshot")
     dislikes = promote_matcher(-8 * np.eye(384))
     second = answer(world, hot, tmp_path / "snapshot")
-    down = promote_blender(sign=-1.0)
+    down = promote_blender(sign=-1.0, middle=-7.0)
     third = answer(world, hot, tmp_path / "snapshot")
     garden = {one.pk for one in world.creatives[:2]}
     assert world.topics[0] == "garden"
