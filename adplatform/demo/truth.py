@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from adplatform.demo.catalogue import MarketPlan, Offer
 
-BASE_LOGIT = -4.3
-TASTE_WEIGHT = 2.6
+BASE_LOGIT = -4.4
+TASTE_WEIGHT = 3.4
 SECOND_TOPIC_WEIGHT = 0.45
+QUALITY_LOGIT = 0.35
 POSITION_LOGIT = {1: 0.35, 2: 0.0, 3: -0.35}
 FATIGUE_LOGIT = -0.22
 FATIGUE_MOST = 8
@@ -89,7 +90,7 @@ def _person(index: int, plan: MarketPlan, rng: np.random.Generator, sites: list[
         agreed=bool(rng.random() < 0.72),
         device=str(rng.choice(["desktop", "mobile", "tablet"], p=[0.42, 0.5, 0.08])),
         country=str(rng.choice(["DE", "GB", "US", "FR"], p=[0.3, 0.25, 0.35, 0.1])),
-        pages_a_day=float(rng.gamma(1.6, 1.0)),
+        pages_a_day=float(rng.gamma(1.6, 1.8)),
         home_site=int(rng.choice(len(sites), p=fit**3 / (fit**3).sum())),
     )
 
@@ -104,5 +105,5 @@ def generate(plan: MarketPlan, *, people: int, seed: int) -> Truth:
         for campaign in advertiser.campaigns
         for offer in campaign.offers
     ]
-    quality = {offer.headline: float(rng.normal(0, 0.45)) for offer in offers}
+    quality = {offer.headline: float(rng.normal(0, QUALITY_LOGIT)) for offer in offers}
     return Truth(plan.topics, tuple(_person(i, plan, rng, sites) for i in range(people)), quality)

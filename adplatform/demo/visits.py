@@ -14,7 +14,7 @@ from adplatform.demo.truth import Person, Truth
 # Share of a day's page views by local hour: quiet nights, a morning, a long evening.
 HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 6, 7, 6, 6, 6, 7, 7, 6, 6, 6, 7, 8, 10, 11, 11, 8, 4], float)
 WEEKDAYS = (1.0, 1.02, 1.04, 1.0, 0.96, 0.86, 0.9)
-HOME_SITE_SHARE = 0.75
+HOME_SITE_SHARE = 0.55
 
 
 @dataclass(frozen=True, slots=True)

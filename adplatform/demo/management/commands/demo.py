@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from datetime import datetime
@@ -31,7 +32,7 @@ from adplatform.learning.models import TrainingRun
 from adplatform.serving.publish import publish
 
 SEED = 7
-PEOPLE = 700
+PEOPLE = 400
 SCALE = 0.5
 WAIT_SECONDS = 0.5
 LAST_JOBS = ("train", "embed_visitors", "score")
@@ -49,6 +50,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self._started = time.monotonic()
+        # A month takes hundreds of snapshots; naming each would bury the progress.
+        logging.getLogger("adplatform.serving.snapshot").setLevel(logging.WARNING)
         path = Path(settings.VAR) / "demo_summary.json"
         try:
             summary = self._build(people=options["people"])
