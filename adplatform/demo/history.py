@@ -2,8 +2,8 @@
 
 Each page view is an ad request to the serving code; its tokens become impressions, views and clicks on the stream;
 ingest stores and charges them; jobs settle, pace, embed and train at their hours. Nothing inserts a fact, a sum or a
-posting by itself. Days are seeded, so that a day that was interrupted is lived again with the same decision ids,
-which ingest counts once.
+posting by itself. Page views are seeded, so that a day that was interrupted is lived again with the same decision ids:
+ingest counts them once, and what was decided before the interruption gets no second ending.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adplatform.demo.build import ORDER, Ad, Market, micros
 from adplatform.demo.catalogue import MarketPlan
 from adplatform.demo.truth import Person, Truth
 from adplatform.demo.visits import Visit, day_of_visits, page_text
-from adplatform.events.models import Impression
+from adplatform.events.models import AdDecision, Impression
 from adplatform.events.records import Served, TokenEvent, pack
 from adplatform.events.services import Report, record_conversions
 from adplatform.events.spool import Spool
@@ -47,29 +47,12 @@ ORDER_DELAY_MINUTES = 25.0
 
 
 @dataclass
-class Tally:
-    """What a stretch of history came to."""
-
-    requests: int = 0
-    ads: int = 0
-    clicks: int = 0
-    orders: int = 0
-
-    def add(self, other: Tally) -> None:
-        self.requests += other.requests
-        self.ads += other.ads
-        self.clicks += other.clicks
-        self.orders += other.orders
-
-
-@dataclass
 class _Round:
     """What visitors did within one round, before it is sent."""
 
     events: list[bytes] = field(default_factory=list)
     impressions: list[tuple[Served, datetime]] = field(default_factory=list)
     orders: dict[int, list[Report]] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
 
 
 class History:
@@ -84,26 +67,26 @@ class History:
         self._evidence = consent.encode(range(1, 11))
         self._pseudonyms = [pseudonym.pseudonym(person.key) for person in truth.people]
         self._advertisers = Organisation.objects.in_bulk(list(market.actions))
+        self._decided: frozenset[str] = frozenset()
         self.seen = self._remembered()
         self._events = connect(settings.EVENTS_URL, timeout_seconds=STREAM_SECONDS)
         self._hot = live.connect()
 
-    def live(self, day: date, *, after_round: Callable[[datetime], object]) -> Tally:
+    def live(self, day: date, *, after_round: Callable[[datetime], object]) -> None:
         """One UTC day, round by round; `after_round` runs what the scheduler would have run by then."""
-        rng = Random(f"{self._seed}:{day}")
+        rng = Random()
         server = self.server(rng)
-        visits = self.visits(day)
-        total = Tally()
-        for until, chunk in rounds(day, visits):
+        self._decided = _decided_on(day)
+        for until, chunk in rounds(day, self.visits(day)):
             publish(at=until - ROUND)
             server.refresh()
             lived = _Round()
             for visit in chunk:
+                # Each page view has its own luck, whatever came of those before it: that keeps the decision ids.
+                rng.seed(f"{self._seed}:{visit.person}:{visit.at}")
                 self._visit(visit, server, rng, lived)
             self._send(lived, server, at=until)
             after_round(until)
-            total.add(lived.tally)
-        return total
 
     def visits(self, day: date) -> list[Visit]:
         return day_of_visits(self._truth, self._plan, day, seed=self._seed, scale=self._scale)
@@ -126,9 +109,8 @@ class History:
         answered = server.decide(
             Asked(self._request(visit, person, server, rng), self._proof(person), SOURCE)
         )
-        lived.tally.requests += len(answered.filled)
         for shown in answered.shown:
-            if rng.random() < RENDERED:
+            if rng.random() < RENDERED and shown.decision_id not in self._decided:
                 self._impression(shown, visit, rng, lived)
 
     def _request(self, visit: Visit, person: Person, server: Server, rng: Random) -> AdRequest:
@@ -159,7 +141,6 @@ class History:
         person = self._truth.people[visit.person]
         position = self._position(visit, served.slot_id)
         rendered_at = visit.at + timedelta(seconds=0.4 + rng.random())
-        lived.tally.ads += 1
         lived.impressions.append((served, rendered_at))
         lived.events.append(pack(TokenEvent("impression", served, rendered_at)))
         if rng.random() < VIEWABLE[position]:
@@ -172,10 +153,8 @@ class History:
         if rng.random() < p:
             clicked_at = rendered_at + timedelta(seconds=rng.uniform(*CLICK_DELAY_SECONDS))
             lived.events.append(pack(TokenEvent("click", served, clicked_at)))
-            lived.tally.clicks += 1
             if order := self._order(ad, person, served, clicked_at=clicked_at, rng=rng):
                 lived.orders.setdefault(ad.advertiser_id, []).append(order)
-                lived.tally.orders += 1
 
     def _position(self, visit: Visit, slot_id: int) -> int:
         return next(
@@ -227,6 +206,15 @@ class History:
             for visitor, creative in rows.iterator()
             if visitor in people and creative in self._market.ads
         )
+
+
+def _decided_on(day: date) -> frozenset[str]:
+    """Decisions of a day that an interrupted run has stored already."""
+    start = datetime.combine(day, time(), UTC)
+    rows = AdDecision.objects.filter(
+        source=SOURCE, served_at__gte=start, served_at__lt=start + timedelta(days=1)
+    )
+    return frozenset(decision_id.hex for decision_id in rows.values_list("decision_id", flat=True))
 
 
 def rounds(day: date, visits: Sequence[Visit]) -> Iterator[tuple[datetime, list[Visit]]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from adplatform.demo.tally import Tally
+
 
 class DemoDay(models.Model):
     """One UTC day that is complete, with what it came to."""
@@ -19,3 +21,7 @@ class DemoDay(models.Model):
 
     def __str__(self) -> str:
         return str(self.date)
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.requests, self.ads, self.clicks, self.orders)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 
 from adplatform.bidding import services as bidding
-from adplatform.demo.history import History, Tally
+from adplatform.demo.history import SOURCE, History
 from adplatform.demo.models import DemoDay
+from adplatform.demo.tally import Tally
+from adplatform.events.models import AdDecision, Click, Conversion, Impression
 from adplatform.jobs import services as jobs
 from adplatform.jobs.models import JobRun
 
@@ -35,18 +38,27 @@ def live(history: History, *, starts_at: datetime, say: Callable[[int, Tally], o
     for number in range(DAYS):
         day = (starts_at + timedelta(days=number)).date()
         row = done.get(day) or _day(history, number, day)
-        total.add(Tally(row.requests, row.ads, row.clicks, row.orders))
+        total.add(row.tally)
         say(number + 1, total)
     return total
 
 
 def _day(history: History, number: int, day: date) -> DemoDay:
-    tally = history.live(day, after_round=lambda at: bidding.repace(at=at))
+    history.live(day, after_round=lambda at: bidding.repace(at=at))
     night = datetime.combine(day + timedelta(days=1), time(), UTC)
     for name in NIGHT if number not in TRAINING_DAYS else (*NIGHT, "train"):
         run_job(name, night)
-    return DemoDay.objects.create(
-        date=day, requests=tally.requests, ads=tally.ads, clicks=tally.clicks, orders=tally.orders
+    return DemoDay.objects.create(date=day, **asdict(_counted(night - timedelta(days=1), night)))
+
+
+def _counted(start: datetime, end: datetime) -> Tally:
+    """A day as its facts tell it."""
+    served = {"source": SOURCE, "served_at__gte": start, "served_at__lt": end}
+    return Tally(
+        requests=AdDecision.objects.filter(**served).count(),
+        ads=Impression.objects.filter(**served).count(),
+        clicks=Click.objects.filter(**served).count(),
+        orders=Conversion.objects.filter(source=SOURCE, occurred_at__gte=start, occurred_at__lt=end).count(),
     )
 
 

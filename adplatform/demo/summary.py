@@ -14,8 +14,8 @@ from adplatform.billing.verification import verify
 from adplatform.core import money
 from adplatform.demo.build import CURRENCY
 from adplatform.demo.compare import Standing
-from adplatform.demo.history import Tally
 from adplatform.demo.info import Info
+from adplatform.demo.tally import Tally
 from adplatform.events.models import HourlyStat
 from adplatform.jobs.models import JobRun
 from adplatform.learning.models import Pick, TrainingRun

@@ -21,9 +21,11 @@ from adplatform.demo import month
 from adplatform.demo.build import Market, build
 from adplatform.demo.catalogue import market
 from adplatform.demo.compare import Standing, compare
-from adplatform.demo.history import History, Tally
+from adplatform.demo.history import History
 from adplatform.demo.info import info
+from adplatform.demo.models import DemoDay
 from adplatform.demo.summary import Summary
+from adplatform.demo.tally import Tally
 from adplatform.demo.truth import Truth, generate
 from adplatform.jobs import services as jobs
 from adplatform.jobs.models import JobRun
@@ -54,7 +56,7 @@ class Command(BaseCommand):
         logging.getLogger("adplatform.serving.snapshot").setLevel(logging.WARNING)
         path = Path(settings.VAR) / "demo_summary.json"
         try:
-            summary = self._build(people=options["people"])
+            summary = self._built(path) or self._build(people=options["people"])
         except month.DemoError as error:
             raise CommandError(str(error)) from error
         path.write_text(json.dumps(summary.as_dict(), default=str))
@@ -62,6 +64,27 @@ class Command(BaseCommand):
             self.stdout.write(path.read_text())
         else:
             self.stdout.write("\n".join(summary.lines()))
+
+    def _built(self, path: Path) -> Summary | None:
+        """Of a demo that is complete: what was measured when it was built, with the books as they are now."""
+        lived = DemoDay.objects.order_by("date")
+        if len(lived) < month.DAYS or not path.exists():
+            return None
+        scoring = JobRun.objects.filter(job_id="score", status=JobRun.Status.SUCCEEDED).first()
+        if scoring is None:
+            return None
+        saved = json.loads(path.read_text())
+        total = Tally()
+        for day in lived:
+            total.add(day.tally)
+        return Summary(
+            month=total,
+            training=TrainingRun.objects.exclude(finished_at=None).first(),
+            scoring=scoring,
+            standings=[Standing(**one) for one in saved["policies"]],
+            info=info(),
+            seconds=saved["seconds"],
+        )
 
     def _build(self, *, people: int) -> Summary:
         plan = market()
