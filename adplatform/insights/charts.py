@@ -31,43 +31,21 @@ def roi_figure(days: Mapping[date, Totals], previous: Mapping[date, Totals], *, 
     before = [units(total.revenue_micros) for total in previous.values()]
     roas = [total.roas for total in days.values()]
     figure = go.Figure()
-    figure.add_bar(
-        x=x,
-        y=[units(t.spend_micros) for t in days.values()],
-        name=_("Spend"),
-        meta="spend",
-        hovertemplate=money,
-        marker_line_width=0,
+    _add_bars(
+        figure, x, [units(t.spend_micros) for t in days.values()], name=_("Spend"), meta="spend", hover=money
     )
-    figure.add_scatter(
-        x=x,
-        y=before,
+    _add_line(
+        figure,
+        x,
+        before,
         name=_("Revenue, previous period"),
         meta="prev",
-        mode="lines",
-        line=_line(1.5, dash="4px 4px"),
-        hovertemplate=money,
+        width=1.5,
+        hover=money,
+        dash="4px 4px",
     )
-    figure.add_scatter(
-        x=x,
-        y=revenue,
-        name=_("Revenue"),
-        meta="revenue",
-        mode="lines",
-        line=_line(2.5),
-        fill="tozeroy",
-        hovertemplate=money,
-    )
-    figure.add_scatter(
-        x=x,
-        y=roas,
-        name=_("ROAS"),
-        meta="roas",
-        mode="lines",
-        yaxis="y2",
-        line=_line(2),
-        hovertemplate="%{y:.2f}×",
-    )
+    _add_line(figure, x, revenue, name=_("Revenue"), meta="revenue", width=2.5, hover=money, fill="tozeroy")
+    _add_line(figure, x, roas, name=_("ROAS"), meta="roas", width=2, hover="%{y:.2f}×", yaxis="y2")
     layout = _by_day(list(days), currency, _highest(days, "spend_micros", "revenue_micros")) | {
         "yaxis2": _right_axis(ticksuffix="×", tickformat=".1f", highest=max(filter(None, roas), default=1.0))
     }
@@ -79,24 +57,15 @@ def earned_figure(days: Mapping[date, Totals], fills: Mapping[date, Fill], *, cu
     x = [day.isoformat() for day in days]
     rates = [fills[day].rate for day in days]
     figure = go.Figure()
-    figure.add_bar(
-        x=x,
-        y=[units(t.earned_micros) for t in days.values()],
+    _add_bars(
+        figure,
+        x,
+        [units(t.earned_micros) for t in days.values()],
         name=_("Earned"),
         meta="revenue",
-        hovertemplate=f"{symbol(currency)}%{{y:,.2f}}",
-        marker_line_width=0,
+        hover=f"{symbol(currency)}%{{y:,.2f}}",
     )
-    figure.add_scatter(
-        x=x,
-        y=rates,
-        name=_("Fill rate"),
-        meta="roas",
-        mode="lines",
-        yaxis="y2",
-        line=_line(2),
-        hovertemplate="%{y:.1%}",
-    )
+    _add_line(figure, x, rates, name=_("Fill rate"), meta="roas", width=2, hover="%{y:.1%}", yaxis="y2")
     layout = _by_day(list(days), currency, _highest(days, "earned_micros")) | {
         "yaxis2": _right_axis(tickformat=".0%", highest=1.0, tickvals=[0, 0.25, 0.5, 0.75, 1])
     }
@@ -108,22 +77,22 @@ def platform_figure(days: Mapping[date, Totals], *, currency: str) -> Figure:
     x = [day.isoformat() for day in days]
     money = f"{symbol(currency)}%{{y:,.2f}}"
     figure = go.Figure()
-    figure.add_bar(
-        x=x,
-        y=[units(t.spend_micros) for t in days.values()],
+    _add_bars(
+        figure,
+        x,
+        [units(t.spend_micros) for t in days.values()],
         name=_("Charged"),
         meta="spend",
-        hovertemplate=money,
-        marker_line_width=0,
+        hover=money,
     )
-    figure.add_scatter(
-        x=x,
-        y=[units(t.platform_micros) for t in days.values()],
+    _add_line(
+        figure,
+        x,
+        [units(t.platform_micros) for t in days.values()],
         name=_("Platform revenue"),
         meta="revenue",
-        mode="lines",
-        line=_line(2.5),
-        hovertemplate=money,
+        width=2.5,
+        hover=money,
     )
     return _finished(figure, _by_day(list(days), currency, _highest(days, "spend_micros")))
 
@@ -138,25 +107,8 @@ def spend_pace_figure(
     spent = [units(micros) for micros in accumulate(total.spend_micros for total in hours.values())]
     even = [units(amount_micros * (index + 1)) / len(x) for index in range(len(x))]
     figure = go.Figure()
-    figure.add_scatter(
-        x=x,
-        y=even,
-        name=_("Even pace"),
-        meta="prev",
-        mode="lines",
-        line=_line(1.5, dash="4px 4px"),
-        hovertemplate=money,
-    )
-    figure.add_scatter(
-        x=x,
-        y=spent,
-        name=_("Spent"),
-        meta="revenue",
-        mode="lines",
-        line=_line(2.5),
-        fill="tozeroy",
-        hovertemplate=money,
-    )
+    _add_line(figure, x, even, name=_("Even pace"), meta="prev", width=1.5, hover=money, dash="4px 4px")
+    _add_line(figure, x, spent, name=_("Spent"), meta="revenue", width=2.5, hover=money, fill="tozeroy")
     xaxis = {
         "type": "date",
         "nticks": 8,
@@ -213,8 +165,28 @@ def symbol(currency: str) -> str:
     return format_micros(0, currency, digits=0).removesuffix("0")
 
 
-def _line(width: float, dash: str = "solid") -> dict[str, Any]:
-    return {"width": width, "dash": dash}
+def _add_bars(
+    figure: go.Figure, x: Sequence[str], y: Sequence[float], *, name: str, meta: str, hover: str
+) -> None:
+    figure.add_bar(x=x, y=y, name=name, meta=meta, hovertemplate=hover, marker_line_width=0)
+
+
+def _add_line(
+    figure: go.Figure,
+    x: Sequence[str],
+    y: Sequence[float | None],
+    *,
+    name: str,
+    meta: str,
+    width: float,
+    hover: str,
+    dash: str = "solid",
+    **options: str,
+) -> None:
+    line = {"width": width, "dash": dash}
+    figure.add_scatter(
+        x=x, y=y, name=name, meta=meta, mode="lines", line=line, hovertemplate=hover, **options
+    )
 
 
 def _highest(days: Mapping[date, Totals], *names: str) -> int:
