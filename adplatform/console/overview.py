@@ -47,8 +47,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     chosen = scope(request, at)
     days = queries.by_day(None, chosen.range, currency=chosen.currency)
     total = queries.totals(None, chosen.range, currency=chosen.currency)
-    before = queries.totals(None, chosen.range.previous(), currency=chosen.currency)
-    fill, fill_before = queries.fill(None, chosen.range), queries.fill(None, chosen.range.previous())
+    before = queries.totals_before(None, chosen.range, currency=chosen.currency)
+    fill, fill_before = queries.fill(None, chosen.range), queries.fill_before(None, chosen.range)
     context = {
         "section": "overview",
         "scope": chosen,

@@ -26,7 +26,7 @@ def traffic(request: HttpRequest) -> HttpResponse:
         "section": "traffic",
         "scope": chosen,
         "fill": fill,
-        "previous": queries.fill(None, chosen.range.previous()),
+        "previous": queries.fill_before(None, chosen.range),
         "outcomes": [
             (quality.no_ad_words(reason) if reason else _("Served with a paid ad"), n, share)
             for reason, n, share in fill.parts()

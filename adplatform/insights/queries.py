@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import Min, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from psycopg2 import sql
 
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns.models import Campaign
-from adplatform.events.models import FillStat
+from adplatform.events.models import FillStat, HourlyStat
 from adplatform.insights.metrics import COLUMNS, Range, RangeError, Totals, change, range_from
 from adplatform.inventory.models import AdSlot
 
@@ -44,10 +44,13 @@ __all__ = [
     "by_slot",
     "change",
     "fill",
+    "fill_before",
     "fill_by_day",
     "fill_by_slot",
+    "is_comparable",
     "range_from",
     "totals",
+    "totals_before",
 ]
 
 _FILTERS = (
@@ -99,6 +102,23 @@ _CELL = ("hour", "campaign_id", "slot_id", "advertiser_id", "publisher_id")
 def totals(organisation: Organisation | None, range: Range, **filters: object) -> Totals:
     """Sums over the range. Filters: campaign_id, line_item_id, creative_id, slot_id, currency, source; a list means any of."""
     return _grouped("all", organisation, range, filters).get(1, Totals())
+
+
+def is_comparable(organisation: Organisation | None, range: Range) -> bool:
+    """Whether the numbers reach back over the whole period before: against a part of it every change would be huge."""
+    rows = HourlyStat.objects.all()
+    if organisation is not None:
+        is_publisher = organisation.kind == Organisation.Kind.PUBLISHER
+        rows = rows.filter(**{"publisher_id" if is_publisher else "advertiser_id": organisation.pk})
+    first = rows.aggregate(first=Min("hour"))["first"]
+    return first is not None and first.astimezone(ZoneInfo(range.zone)).date() <= range.previous().start_date
+
+
+def totals_before(organisation: Organisation | None, range: Range, **filters: object) -> Totals:
+    """Totals of the period before, empty where they cannot be compared with."""
+    return (
+        totals(organisation, range.previous(), **filters) if is_comparable(organisation, range) else Totals()
+    )
 
 
 def by_day(organisation: Organisation | None, range: Range, **filters: object) -> dict[date, Totals]:
@@ -233,6 +253,11 @@ class Fill:
 def fill(publisher: Organisation | None, range: Range, **filters: object) -> Fill:
     """Ad requests of the range by outcome. Filters: slot_id, source."""
     return _fill_of(_fill_rows(publisher, range, filters).values_list("reason").annotate(n=Sum("requests")))
+
+
+def fill_before(publisher: Organisation | None, range: Range, **filters: object) -> Fill:
+    """Fill of the period before, empty where it cannot be compared with."""
+    return fill(publisher, range.previous(), **filters) if is_comparable(publisher, range) else Fill()
 
 
 def fill_by_slot(publisher: Organisation | None, range: Range, **filters: object) -> dict[int, Fill]:

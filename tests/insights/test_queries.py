@@ -155,3 +155,16 @@ def test_fill_counts_paid_requests_and_the_reasons_of_the_others() -> None:
     assert queries.fill_by_slot(slot.site.publisher, JUNE) == {slot.pk: fill}
     assert queries.fill_by_day(slot.site.publisher, JUNE)[DAY] == fill
     assert queries.fill(slot.site.publisher, JUNE, slot_id=slot.pk + 1).rate is None
+
+
+def test_a_period_is_compared_with_one_that_the_numbers_cover() -> None:
+    creative, slot = factories.creative(), factories.slot()
+    advertiser = creative.line_item.campaign.organisation
+    last_days = JUNE.start_at - timedelta(days=2)
+    factories.hourly_stat(creative, slot, hour=last_days, **NUMBERS)
+    # Two days stand before June: a change against them would be thirty days against two.
+    assert not queries.is_comparable(advertiser, JUNE)
+    assert queries.totals_before(advertiser, JUNE) == Totals()
+    factories.hourly_stat(creative, slot, hour=JUNE.previous().start_at, **NUMBERS)
+    assert queries.totals_before(advertiser, JUNE).clicks == 2 * NUMBERS["clicks"]
+    assert not queries.is_comparable(factories.organisation(), JUNE)

@@ -43,7 +43,7 @@ def overview(request: HttpRequest, membership: Membership) -> HttpResponse:
 def results(organisation: Organisation, range: Range, **filters: object) -> dict[str, Any]:
     """Totals, the period before, the days and the tiles of a range: the same numbers in every part of a page."""
     now = queries.totals(organisation, range, **filters)
-    before = queries.totals(organisation, range.previous(), **filters)
+    before = queries.totals_before(organisation, range, **filters)
     days = queries.by_day(organisation, range, **filters)
     return {
         "now": now,

@@ -36,10 +36,11 @@ class CampaignRow:
 def campaign_rows(
     organisation: Organisation, campaigns: Iterable[Campaign], range: Range, *, at: datetime
 ) -> list[CampaignRow]:
-    """In the order of `campaigns`, from four queries however many there are."""
+    """In the order of `campaigns`, from a handful of queries however many there are."""
     shown = list(campaigns)
     now = queries.by_campaign(organisation, range)
-    before = queries.by_campaign(organisation, range.previous())
+    is_comparable = queries.is_comparable(organisation, range)
+    before = queries.by_campaign(organisation, range.previous()) if is_comparable else {}
     statuses = campaign_statuses(shown, at)
     return [
         CampaignRow(

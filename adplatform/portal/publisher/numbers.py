@@ -29,8 +29,8 @@ def results(publisher: Organisation, range: Range, **filters: object) -> dict[st
     now = queries.totals(publisher, range, **filters)
     days = queries.by_day(publisher, range, **filters)
     fill, fills = queries.fill(publisher, range, **filters), queries.fill_by_day(publisher, range, **filters)
-    before = queries.totals(publisher, range.previous(), **filters)
-    fill_before = queries.fill(publisher, range.previous(), **filters)
+    before = queries.totals_before(publisher, range, **filters)
+    fill_before = queries.fill_before(publisher, range, **filters)
     return {
         "now": now,
         "fill": fill,
