@@ -5,7 +5,7 @@ Modest trees with monotone constraints, stopped early on the latest part of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def train_blender(
     latest_share: float = LATEST_SHARE,
     most_trees: int = MOST_TREES,
     refit: bool = True,
-    parameters: dict[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Blender:
     """Fit on the earlier rows, choose the number of trees on the latest share, then refit on all rows.
 
@@ -94,7 +94,7 @@ def train_blender(
     """
     data = _Data(X, y, weight, list(names))
     chosen = _parameters(X, names, rising, falling, seed=seed, num_threads=num_threads)
-    chosen |= parameters or {}
+    chosen |= dict(parameters or {})
     order = np.argsort(time_order, kind="stable")
     cut = max(1, round(len(order) * (1 - latest_share)))
     earlier, latest = order[:cut], order[cut:]

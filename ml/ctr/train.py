@@ -6,9 +6,12 @@ trains. What is returned was never fitted on the test day.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,12 +106,14 @@ def train_click_model(
     split: Split | None = None,
     seed: int = 0,
     num_threads: int = 1,
+    parameters: Mapping[str, Any] | None = None,
 ) -> ClickModel:
     """Train and compare on one log; rows that contradict themselves or repeat are left out and counted.
 
     `text_score` are log odds of a matcher that did not see the row (ml.text.train.train_in_time_order); rows of
-    `warm_up` feed the counters but train no trees.
+    `warm_up` feed the counters but train no trees. `parameters` are LightGBM's, instead of the blender's own.
     """
+    fit = partial(_fit, seed=seed, num_threads=num_threads, parameters=parameters)
     usable, refused = usable_rows(log)
     log = log.take(usable)
     if split is None:
@@ -121,13 +126,13 @@ def train_click_model(
     y, test = log.clicked, split.test
     X = features.build(replay(log, text_score=text_score))
     fitted_on = (split.train | split.validation) & ~warm_up
-    blender, level = _fit(X, y, log, split, fitted_on, seed=seed, num_threads=num_threads)
+    blender, level = fit(X, y, log, split, fitted_on)
     predictions = {
         FULL: level.apply(blender.predict(X[test])),
         PRIOR: np.full(int(test.sum()), y[~test].mean()),
     }
     X[:, features.NAMES.index("text_score")] = np.nan
-    without, its_level = _fit(X, y, log, split, fitted_on, seed=seed, num_threads=num_threads)
+    without, its_level = fit(X, y, log, split, fitted_on)
     predictions[COUNTERS] = its_level.apply(without.predict(X[test]))
     if text_score is not None:
         predictions[TRANSFORMER] = _transformer_alone(text_score, y, split)
@@ -146,7 +151,15 @@ def train_click_model(
 
 
 def _fit(
-    X: Vectors, y: Floats, log: ImpressionLog, split: Split, rows: Mask, *, seed: int, num_threads: int
+    X: Vectors,
+    y: Floats,
+    log: ImpressionLog,
+    split: Split,
+    rows: Mask,
+    *,
+    seed: int,
+    num_threads: int,
+    parameters: Mapping[str, Any] | None = None,
 ) -> tuple[Blender, Level]:
     """Trees stopped on the validation part, and the level of that part."""
     blender = train_blender(
@@ -157,6 +170,7 @@ def _fit(
         refit=False,
         seed=seed,
         num_threads=num_threads,
+        parameters=parameters,
     )
     fresh = split.validation
     return blender, freshest_level(blender.predict(X[fresh]), y[fresh], log.time[fresh], share=1.0)

@@ -64,6 +64,12 @@ def test_the_saved_model_serves_the_trained_one(trained: tuple, tmp_path: Path) 
     assert served.predict(X) == pytest.approx(model.level.apply(Blender.load(tmp_path).predict(X)), abs=1e-6)
 
 
+def test_parameters_of_a_search_reach_the_trees() -> None:
+    stumps = train_click_model(world(rows=3_000)[0], parameters={"num_leaves": 2, "min_data_in_leaf": 50})
+    assert "[num_leaves: 2]" in stumps.blender.text
+    assert "[min_data_in_leaf: 50]" in stumps.blender.text
+
+
 def test_the_newest_day_is_the_test() -> None:
     time = START + np.arange(10) * DAY / 2
     split = split_by_time(time)
