@@ -26,7 +26,11 @@ class TrainingRun(models.Model):
 
 
 class ModelVersion(models.Model):
-    """A folder of weights with its manifest. At most one champion of each kind serves."""
+    """A folder of weights with its manifest. At most one champion of each kind serves.
+
+    A challenger that passed the gate may first run in the shadow (it scores what was shown, and decides nothing), or
+    as a canary (it decides `share_bp` basis points of the traffic).
+    """
 
     class Kind(models.TextChoices):
         MATCHER = "matcher", "Matcher (transformer score)"
@@ -34,6 +38,8 @@ class ModelVersion(models.Model):
 
     class Stage(models.TextChoices):
         CHALLENGER = "challenger", "Challenger"
+        SHADOW = "shadow", "Shadow"
+        CANARY = "canary", "Canary"
         CHAMPION = "champion", "Champion"
         REFUSED = "refused", "Refused by the gate"
         RETIRED = "retired", "Retired"
@@ -52,17 +58,47 @@ class ModelVersion(models.Model):
     metrics = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
     promoted_at = models.DateTimeField(null=True, blank=True)
+    share_bp = models.PositiveSmallIntegerField(
+        default=0, help_text="Share of traffic as a canary, basis points"
+    )
+    staged_at = models.DateTimeField(null=True, blank=True, help_text="Since when it is shadow or canary")
+    live = models.JSONField(default=dict, help_text="What live traffic said of it as shadow or canary")
+    card = models.JSONField(default=dict, help_text="Data, features, figures, limits and cost, for people")
 
     class Meta:
         ordering = ["-created_at"]
         constraints = [
             models.UniqueConstraint(
                 fields=["kind"], condition=models.Q(stage="champion"), name="one_champion_per_kind"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["kind"], condition=models.Q(stage="canary"), name="one_canary_per_kind"
+            ),
+            models.UniqueConstraint(
+                fields=["kind"], condition=models.Q(stage="shadow"), name="one_shadow_per_kind"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(share_bp__lte=10_000), name="a_share_is_at_most_the_whole"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class ShadowPrediction(models.Model):
+    """What a shadow would have predicted for an ad that the champion chose: one row per version and decision."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="predictions")
+    decision_id = models.UUIDField()
+    served_at = models.DateTimeField()
+    pctr = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["version", "decision_id"], name="a_shadow_predicts_once")
+        ]
+        indexes = [models.Index(fields=["version", "served_at"], name="shadow_by_time")]
 
 
 class TextVector(models.Model):
