@@ -101,6 +101,54 @@ class ShadowPrediction(models.Model):
         indexes = [models.Index(fields=["version", "served_at"], name="shadow_by_time")]
 
 
+class SearchRun(models.Model):
+    """A search for the blender's parameters on impressions served before `until`; open until it has a verdict."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    until = models.DateTimeField(help_text="Impressions served before this moment are its table")
+    seed = models.BigIntegerField(default=0)
+    trials_wanted = models.PositiveIntegerField()
+    seconds_allowed = models.PositiveIntegerField()
+    rows = models.BigIntegerField(default=0, help_text="Impressions that trials learn from or are judged on")
+    clicks = models.BigIntegerField(default=0)
+    schema = models.CharField(max_length=80, blank=True, help_text="Of the features that trees were grown on")
+    incumbent = models.JSONField(default=dict, help_text="What the search before found; tried early")
+    parameters = models.JSONField(default=dict, help_text="The best of the trials")
+    figures = models.JSONField(default=dict)
+    verdict = models.TextField(blank=True)
+    is_kept = models.BooleanField(default=False, help_text="Whether the next training uses the parameters")
+
+    class Meta:
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}"
+
+
+class SearchTrial(models.Model):
+    """One set of parameters and the normalised entropy of its trees on each judged block of time."""
+
+    class State(models.TextChoices):
+        COMPLETE = "complete", "Complete"
+        PRUNED = "pruned", "Stopped early"
+
+    search = models.ForeignKey(SearchRun, on_delete=models.CASCADE, related_name="trials")
+    number = models.PositiveIntegerField()
+    parameters = models.JSONField()
+    entropies = models.JSONField(default=list, help_text="By block, in time order; fewer where stopped early")
+    value = models.FloatField(help_text="Mean of the entropies; lower is better")
+    state = models.CharField(max_length=10, choices=State.choices)
+    seconds = models.FloatField()
+
+    class Meta:
+        ordering = ["search", "number"]
+        constraints = [models.UniqueConstraint(fields=["search", "number"], name="a_trial_has_one_number")]
+
+    def __str__(self) -> str:
+        return f"{self.search} #{self.number}"
+
+
 class TextVector(models.Model):
     """A text's vector under one encoder, float16, little endian: each text is encoded once."""
 
