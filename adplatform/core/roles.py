@@ -26,7 +26,10 @@ OWNER, APP, WORKER, AUDITOR = ROLES = (
     "adplatform_auditor",
 )
 # Appended once, never changed: not even the platform's own processes may update or delete them.
-FACTS = ("events_addecision", "events_impression", "events_view", "events_click", "events_conversion")
+FACTS = (
+    *("events_addecision", "events_impression", "events_view", "events_click", "events_conversion"),
+    "events_feedback",
+)
 LEDGER = ("billing_ledgeraccount", "billing_posting", "billing_entry")
 # Written by the database itself, in a function that runs with its owner's rights.
 DERIVED = ("billing_balance",)

@@ -48,6 +48,15 @@ class AdDecision(models.Model):
     versions = models.JSONField(default=dict, help_text="Matcher, blender and snapshot that decided")
     seed = models.BigIntegerField(default=0)
     source = models.CharField(max_length=10, default="live")
+    choice_set = models.JSONField(
+        null=True, help_text="Of a sampled decision: who could be chosen, at what worth, how probably"
+    )
+    features = models.BinaryField(
+        db_default=b"",
+        help_text="What the blender saw of the shown ad: float32, in the order of its own columns",
+    )
+    explored = models.BooleanField(db_default=False, help_text="Chosen by an even draw among all bidders")
+    runner_up_micros = models.BigIntegerField(db_default=0, help_text="eCPM of the second, 0 without one")
 
     class Meta:
         indexes = [
@@ -129,6 +138,48 @@ class Click(Event):
                 name="unbillable_click_costs_nothing",
             ),
         ]
+
+
+class Feedback(models.Model):
+    """What a visitor said about an ad on its "why this ad" page, or took back. Each press of a button is a fact.
+
+    Of one decision and kind the highest `turn` is what holds. A visitor without consent may speak too: that counts
+    for the ad and hides nothing, since nobody is remembered.
+    """
+
+    class Kind(models.TextChoices):
+        NOT_INTERESTED = "not_interested", "Not interested"
+        SEEN_TOO_OFTEN = "seen_too_often", "Seen too often"
+        HIDE_ADVERTISER = "hide_advertiser", "Hide this advertiser"
+
+    decision_id = models.UUIDField()
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    turn = models.PositiveSmallIntegerField(help_text="0 said, 1 taken back, 2 said again, …")
+    is_given = models.BooleanField(help_text="False where it takes back what was said")
+    served_at = models.DateTimeField()
+    occurred_at = models.DateTimeField()
+    slot_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    advertiser_id = models.BigIntegerField()
+    campaign_id = models.BigIntegerField()
+    line_item_id = models.BigIntegerField()
+    creative_id = models.BigIntegerField()
+    visitor = models.CharField(max_length=32, blank=True, help_text="Keyed pseudonym, empty without consent")
+    source = models.CharField(max_length=10, default="live")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["decision_id", "kind", "turn"], name="feedback_is_counted_once")
+        ]
+        indexes = [
+            models.Index(
+                fields=["visitor", "occurred_at"], name="feedback_by_visitor", condition=~models.Q(visitor="")
+            ),
+            models.Index(fields=["line_item_id", "occurred_at"], name="feedback_by_line_item"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.decision_id}"
 
 
 class ConversionAction(models.Model):
