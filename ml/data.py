@@ -18,7 +18,7 @@ def usable_rows(log: ImpressionLog) -> tuple[Mask, Reasons]:
     checks = (
         ("no_time", ~np.isfinite(log.time)),
         ("click_before_impression", log.click_time < log.time),
-        ("duplicate", _repeated(log)),
+        ("duplicate", repeated(log)),
     )
     usable = np.ones(len(log), dtype=bool)
     reasons: Reasons = {}
@@ -30,7 +30,8 @@ def usable_rows(log: ImpressionLog) -> tuple[Mask, Reasons]:
     return usable, reasons
 
 
-def _repeated(log: ImpressionLog) -> Mask:
+def repeated(log: ImpressionLog) -> Mask:
+    """Rows that say the same visitor, creative, slot and moment as an earlier row; none without a visitor."""
     seen: set[tuple[object, ...]] = set()
     repeated = np.zeros(len(log), dtype=bool)
     columns = (log.time, log.visitor, log.creative, log.slot)
