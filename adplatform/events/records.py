@@ -39,7 +39,10 @@ class Served(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class TokenEvent(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="e"):
-    """An impression, view or click of a served ad, as its token proved it. `agent` is 'bot' for a declared one."""
+    """An impression, view or click of a served ad, as its token proved it.
+
+    `agent` is 'bot' for a declared one, 'import' for what a data set logged elsewhere.
+    """
 
     kind: str
     served: Served
@@ -51,7 +54,8 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     """One ad of one answer, or none with its reason; the columns of events.AdDecision.
 
     `ordinal` counts the ads of one placement from 0: only the first counts as the request of its slot. `url` and
-    `evidence` (what the visitor agreed to, as it was sent) are empty without consent.
+    `evidence` (what the visitor agreed to, as it was sent) are empty without consent. `features` are what the blender
+    saw of the ad, float32 little endian (empty where no blender decided), from which a decision is explained later.
     """
 
     decision_id: str
@@ -91,6 +95,9 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     ordinal: int = 0
     url: str = ""
     evidence: str = ""
+    features: bytes = b""
+    explored: bool = False
+    runner_up_micros: int = 0
 
 
 class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="p"):

@@ -24,8 +24,9 @@ from .statistics import Sums, add_fill, hour_of
 
 _TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
 
-# Columns of events.AdDecision in a record; what comes after `source` is for others.
-_DECISION_COLUMNS = DecisionRecord.__struct_fields__[: DecisionRecord.__struct_fields__.index("source") + 1]
+# Fields of a record that are no columns of events.AdDecision: they are for others.
+_NO_COLUMNS = frozenset({"ordinal", "url", "evidence"})
+_DECISION_COLUMNS = tuple(name for name in DecisionRecord.__struct_fields__ if name not in _NO_COLUMNS)
 _EVENT_COLUMNS = (
     *("decision_id", "served_at", "occurred_at", "slot_id", "publisher_id", "advertiser_id", "campaign_id"),
     *(
@@ -72,10 +73,15 @@ def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) 
 
 def _store_decisions(decisions: Sequence[DecisionRecord]) -> None:
     rows = sorted(decisions, key=lambda record: record.decision_id)
-    new = set(bulk.insert("events_addecision", _DECISION_COLUMNS, map(msgspec.structs.asdict, rows)))
+    new = set(bulk.insert("events_addecision", _DECISION_COLUMNS, map(_decision_row, rows)))
     fresh = {record.decision_id: record for record in rows if record.decision_id in new}
     add_fill(fresh.values())
     readers.remember(list(fresh.values()))
+
+
+def _decision_row(record: DecisionRecord) -> dict[str, object]:
+    """As PostgreSQL reads it out of JSON: bytes in its hexadecimal form."""
+    return msgspec.structs.asdict(record) | {"features": f"\\x{record.features.hex()}"}
 
 
 def _new(events: Sequence[TokenEvent]) -> list[TokenEvent]:

@@ -174,6 +174,7 @@ class RequestScorer:
         self._view = view
         self._profile = models.profile(visitor)
         self._texts: dict[int, FloatArray] = {}
+        self._built: dict[int, tuple[IntArray, Vectors]] = {}
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -200,7 +201,9 @@ class RequestScorer:
         """Text score, pCTR, pCVR and the uncertainty of each candidate."""
         raw = self.raw(request, slot, candidates)
         if self._models.blender is not None:
-            pctr = self._models.blender.predict(features.build(raw))
+            X = features.build(raw)
+            self._built[slot.id] = (candidates.rows, X)
+            pctr = self._models.blender.predict(X)
         else:
             pctr = prior_ctr(raw, text_weight=self._models.text_weight)
         return Scores(
@@ -209,6 +212,17 @@ class RequestScorer:
             pcvr=self._models.aligned(candidates.fixed).pcvr[candidates.rows],
             sd=logit_sd(pctr, raw["creative_impressions"]),
         )
+
+    def features_of(self, slot: Slot, row: int) -> bytes:
+        """What the blender saw of a scored candidate, float32 little endian; empty where it saw nothing.
+
+        `row` is the candidate's in the fixed list. A decision keeps it, so that it can be explained exactly later.
+        """
+        rows, X = self._built.get(slot.id, (None, None))
+        if rows is None or X is None:
+            return b""
+        found = np.flatnonzero(rows == row)
+        return X[found[0]].astype("<f4").tobytes() if len(found) else b""
 
     def raw(self, request: AdRequest, slot: Slot, candidates: Candidates) -> dict[str, Any]:
         """The numbers of ml.ctr.features.RAW for these candidates, as known now."""

@@ -19,6 +19,7 @@ from adplatform.core import ids
 from adplatform.decision.engine import decide
 from adplatform.decision.types import AdRequest, Decision, Outcome, Pick, Placement, Seen, Slot, TableRow
 from adplatform.events.records import DecisionRecord, Served
+from adplatform.learning.scorer import RequestScorer
 from adplatform.learning.statistics import LiveStatistics
 
 from .counters import Known, LocalSpend, seen_from
@@ -105,7 +106,9 @@ def answer(
     filled = tuple(
         _filled(outcome, request, snapshot, source=source, draw=draw) for outcome in decision.outcomes
     )
-    context = _Context(request, decision, mode, versions, source, evidence, len(snapshot.candidates), draw)
+    context = _Context(
+        request, decision, scorer, mode, versions, source, evidence, len(snapshot.candidates), draw
+    )
     if spend is not None and source != "test":
         for pick in decision.picks:
             spend.take(pick)
@@ -166,6 +169,7 @@ class _Context:
 
     request: AdRequest
     decision: Decision
+    scorer: RequestScorer
     mode: str
     versions: Mapping[str, str]
     source: str
@@ -215,6 +219,7 @@ class _Context:
             ordinal=ordinal,
             url=request.url if request.visitor else "",
             evidence=self.evidence,
+            features=self.scorer.features_of(slot, shown.pick.row) if shown else b"",
             **_picked(shown),
         )
 
@@ -240,6 +245,8 @@ def _picked(shown: Shown | None) -> dict[str, Any]:
         "pctr": pick.pctr,
         "pcvr": pick.pcvr,
         "propensity": pick.propensity,
+        "explored": pick.explored,
+        "runner_up_micros": pick.runner_up_micros,
     }
 
 
