@@ -20,6 +20,7 @@ class Reason(StrEnum):
     """Why an event is not billable. '' stands for billable."""
 
     TEST = "test"  # asked for as a test
+    IMPORTED = "imported"  # logged by another platform and taken over from a data set
     LATE = "late"  # its token had expired
     BOT = "bot"  # a declared crawler or automated browser
     FROM_THE_FUTURE = "from_the_future"  # it happened before it was served, beyond what clocks differ
@@ -38,6 +39,10 @@ COUNTED = frozenset(
 
 def is_test(event: TokenEvent) -> bool:
     return event.served.source == "test"
+
+
+def is_imported(event: TokenEvent) -> bool:
+    return event.agent == "import"
 
 
 def is_late(event: TokenEvent) -> bool:
@@ -70,6 +75,7 @@ def is_free(event: TokenEvent) -> bool:
 
 RULES: tuple[tuple[Reason, Callable[[TokenEvent], bool]], ...] = (
     (Reason.TEST, is_test),
+    (Reason.IMPORTED, is_imported),
     (Reason.LATE, is_late),
     (Reason.BOT, is_bot),
     (Reason.FROM_THE_FUTURE, is_from_the_future),

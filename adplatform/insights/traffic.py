@@ -64,6 +64,7 @@ def _by_validity(model: type[Event], range: Range, currency: str) -> Validity:
 
 UNBILLED = {
     Reason.TEST: gettext_lazy("Asked for as a test"),
+    Reason.IMPORTED: gettext_lazy("Taken over from a data set"),
     Reason.LATE: gettext_lazy("Its token had expired"),
     Reason.BOT: gettext_lazy("A declared crawler or automated browser"),
     Reason.FROM_THE_FUTURE: gettext_lazy("It happened before its ad was served"),

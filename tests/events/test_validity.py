@@ -37,6 +37,7 @@ def event(kind: str = "click", *, after: float = 5.0, agent: str = "", **fields:
         (event(), None),
         (event("impression", price_kind="cpm"), None),
         (event(source="test", agent="bot"), Reason.TEST),
+        (event(agent="import", after=-301), Reason.IMPORTED),
         (event(after=24 * 3600), None),
         (event(after=24 * 3600 + 0.001), Reason.LATE),
         (event(agent="bot"), Reason.BOT),
@@ -54,7 +55,7 @@ def test_first_reason(given: TokenEvent, reason: Reason | None) -> None:
 
 
 def test_invalid_traffic_never_counts() -> None:
-    invalid = {Reason.TEST, Reason.LATE, Reason.BOT, Reason.FROM_THE_FUTURE, Reason.TOO_FAST}
+    invalid = {Reason.TEST, Reason.IMPORTED, Reason.LATE, Reason.BOT, Reason.FROM_THE_FUTURE, Reason.TOO_FAST}
     assert invalid.isdisjoint(COUNTED)
     assert invalid | COUNTED - {""} == set(Reason)
     assert {reason for reason, _ in RULES} <= set(Reason)

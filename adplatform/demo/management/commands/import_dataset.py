@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from adplatform.demo.datasets import online_retail, upworthy
+from adplatform.demo.datasets import online_retail, open_bandit, upworthy
 from adplatform.demo.datasets.rows import DatasetError, ImportReport
 
 
@@ -25,6 +25,9 @@ class Dataset:
 
 
 DATASETS = {
+    "openbandit": Dataset(
+        open_bandit.load, open_bandit.evaluate, "logged decisions of two policies: off-policy estimates"
+    ),
     "upworthy": Dataset(upworthy.load, upworthy.evaluate, "headline tests: campaigns, creatives, statistics"),
     "online_retail": Dataset(
         online_retail.load, online_retail.evaluate, "purchases: customers as visitors, products as creatives"
