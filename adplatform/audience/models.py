@@ -50,6 +50,15 @@ class Behaviour(models.Model):
     text = models.TextField()
     value_micros = models.BigIntegerField(default=0)
     occurred_at = models.DateTimeField()
+    source = models.CharField(
+        max_length=10, default="tag", db_default="tag", help_text="tag, import or api: who told it"
+    )
+    provenance = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="Where several sources told of it: which of them gave each field",
+    )
 
     class Meta:
         constraints = [

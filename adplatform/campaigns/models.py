@@ -206,3 +206,62 @@ class Purse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.organisation}"
+
+
+class AnnotationTask(models.Model):
+    """A sample of ads that operators label with the answers to one question; everybody labels the same sample."""
+
+    class Question(models.TextChoices):
+        QUALITY = "quality", "Is this ad good?"
+        POLICY = "policy", "Which policy does this ad break?"
+
+    class Sampling(models.TextChoices):
+        RANDOM = "random", "At random"
+        UNCERTAIN = "uncertain", "Where the classifier is least sure"
+        DISAGREEING = "disagreeing", "Where people or the classifier disagree"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    question = models.CharField(max_length=10, choices=Question.choices)
+    sampling = models.CharField(max_length=12, choices=Sampling.choices)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.get_question_display()} {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class AnnotationItem(models.Model):
+    """One ad of a task's sample, at its place in the order in which people see it."""
+
+    task = models.ForeignKey(AnnotationTask, on_delete=models.CASCADE, related_name="items")
+    creative = models.ForeignKey(Creative, on_delete=models.CASCADE, related_name="+")
+    place = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["task", "place"]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "creative"], name="an_ad_is_once_in_a_task"),
+            models.UniqueConstraint(fields=["task", "place"], name="one_ad_per_place"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} #{self.place}"
+
+
+class Annotation(models.Model):
+    """What one operator said of one ad of a sample."""
+
+    item = models.ForeignKey(AnnotationItem, on_delete=models.CASCADE, related_name="annotations")
+    annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    label = models.CharField(max_length=20)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "annotator"], name="one_label_per_person")]
+        indexes = [models.Index(fields=["annotator", "-at"], name="annotation_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.item} {self.label}"

@@ -149,6 +149,53 @@ class SearchTrial(models.Model):
         return f"{self.search} #{self.number}"
 
 
+class DataReport(models.Model):
+    """What an examination of the training data found, with or without a training after it. The newest is shown."""
+
+    examined_at = models.DateTimeField()
+    data_until = models.DateTimeField(help_text="Nothing later was looked at")
+    run = models.ForeignKey(
+        TrainingRun, on_delete=models.CASCADE, null=True, blank=True, related_name="reports"
+    )
+    rows = models.BigIntegerField()
+    severity = models.CharField(max_length=6, help_text="The worst finding: ok, warn, alarm or refuse")
+    refusals = models.JSONField(default=list, help_text="Why nothing may be trained, in words")
+    report = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-examined_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.examined_at:%Y-%m-%d %H:%M} {self.severity}"
+
+
+class RatingModel(models.Model):
+    """A classifier of ad texts as operators labelled them, how it did in cross-validation, and its weights."""
+
+    trained_at = models.DateTimeField()
+    labels = models.PositiveIntegerField()
+    encoder = models.CharField(max_length=120)
+    metrics = models.JSONField(default=dict)
+    weights = models.JSONField(help_text="One per dimension, the bias last")
+
+    class Meta:
+        ordering = ["-trained_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.trained_at:%Y-%m-%d %H:%M}, {self.labels} labels"
+
+
+class CreativeRating(models.Model):
+    """How likely an operator would call an ad bad, by the newest classifier: the order of the review queue."""
+
+    creative_id = models.BigIntegerField(primary_key=True)
+    model = models.ForeignKey(RatingModel, on_delete=models.CASCADE, related_name="ratings")
+    bad = models.FloatField(help_text="Probability")
+
+    def __str__(self) -> str:
+        return f"{self.creative_id} {self.bad:.2f}"
+
+
 class TextVector(models.Model):
     """A text's vector under one encoder, float16, little endian: each text is encoded once."""
 
