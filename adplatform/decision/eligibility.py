@@ -84,6 +84,12 @@ def mistargeted(reason: NoAd) -> Refuses:
     return refuses
 
 
+def visitor_hid(_: AdRequest, __: Slot, candidate: Candidate, seen: Seen, ___: Taken) -> bool:
+    return (
+        candidate.line_item_id in seen.hidden_line_items or candidate.advertiser_id in seen.hidden_advertisers
+    )
+
+
 def capped(_: AdRequest, __: Slot, candidate: Candidate, seen: Seen, taken: Taken) -> bool:
     """Seen before and standing in this answer both count."""
     for cap in candidate.caps:
@@ -125,6 +131,7 @@ RULES: tuple[tuple[NoAd, Refuses], ...] = (
     (NoAd.BLOCKED_BY_PUBLISHER, blocked),
     *((reason, mistargeted(reason)) for reason in _TARGETING_REASONS),
     (NoAd.OUTSIDE_DAYPART, mistargeted(NoAd.OUTSIDE_DAYPART)),
+    (NoAd.VISITOR_HID, visitor_hid),
     (NoAd.FREQUENCY_CAP, capped),
     (NoAd.CREATIVE_ALREADY_SHOWN, already_shown),
     (NoAd.ADVERTISER_LIMIT, advertiser_limit),
@@ -219,6 +226,7 @@ class EligibilityIndex:
         self._paused = self._flags(not candidate.is_running for candidate in candidates)
         self._flight = _Flights(candidates)
         self._creative = Postings.of(((candidate.creative_id,) for candidate in candidates), size)
+        self._line_item = Postings.of(((candidate.line_item_id,) for candidate in candidates), size)
         self._advertiser = Postings.of(((candidate.advertiser_id,) for candidate in candidates), size)
         self._category = Postings.of(((candidate.category,) for candidate in candidates), size)
         self._domain = Postings.of(((candidate.landing_domain,) for candidate in candidates), size)
@@ -267,7 +275,10 @@ class EligibilityIndex:
 
     def personal(self, seen: Seen, taken: Taken) -> list[Verdict]:
         """What the visitor's past and the answer so far refuse, in the order of RULES."""
-        verdicts = [(NoAd.FREQUENCY_CAP, self._caps.reached(seen, taken))]
+        verdicts = [
+            (NoAd.VISITOR_HID, self._hidden(seen)),
+            (NoAd.FREQUENCY_CAP, self._caps.reached(seen, taken)),
+        ]
         if not taken.candidates:
             return verdicts
         advertisers = {candidate.advertiser_id for candidate in taken.candidates}
@@ -287,6 +298,9 @@ class EligibilityIndex:
     def cap_keys(self) -> frozenset[tuple[str, int, int]]:
         """Every (scope, id, window_seconds) whose count some candidate asks for."""
         return self._caps.keys
+
+    def _hidden(self, seen: Seen) -> int:
+        return self._line_item.bits(seen.hidden_line_items) | self._advertiser.bits(seen.hidden_advertisers)
 
     def _blocked(self, slot: Slot) -> int:
         return (

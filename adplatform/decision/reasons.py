@@ -31,6 +31,7 @@ class NoAd(StrEnum):
     SEGMENT_EXCLUDED = "segment_excluded"
     SEGMENT_MISSING = "segment_missing"
     OUTSIDE_DAYPART = "outside_daypart"
+    VISITOR_HID = "visitor_hid"
     FREQUENCY_CAP = "frequency_cap"
     CREATIVE_ALREADY_SHOWN = "creative_already_shown"
     ADVERTISER_LIMIT = "advertiser_limit"
@@ -63,6 +64,7 @@ REASONS: dict[NoAd, str] = {
     NoAd.SEGMENT_MISSING: "The visitor is in none of the targeted segments.",
     NoAd.SEGMENT_EXCLUDED: "The visitor is in an excluded segment.",
     NoAd.OUTSIDE_DAYPART: "The hour of the week is not in the line item's schedule.",
+    NoAd.VISITOR_HID: "The visitor asked not to see this ad or this advertiser.",
     NoAd.FREQUENCY_CAP: "The visitor has seen it as often as its frequency cap allows.",
     NoAd.CREATIVE_ALREADY_SHOWN: "The creative already stands in this answer.",
     NoAd.ADVERTISER_LIMIT: "The advertiser already has its share of this answer.",

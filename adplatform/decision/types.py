@@ -199,12 +199,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Impressions that the visitor already had, by (scope, id, window_seconds).
+    """Impressions that the visitor already had, by (scope, id, window_seconds), and what the visitor asked to hide.
 
-    Without a visitor it stays empty: no cap can be known, so none refuses.
+    Without a visitor it stays empty: nothing is known, so nothing refuses.
     """
 
     counts: Mapping[tuple[str, int, int], int] = field(default_factory=dict)
+    hidden_line_items: frozenset[int] = frozenset()
+    hidden_advertisers: frozenset[int] = frozenset()
 
     def count(self, scope: str, id: int, window_seconds: int) -> int:
         return self.counts.get((scope, id, window_seconds), 0)

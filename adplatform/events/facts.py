@@ -8,12 +8,14 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """An impression, view or click that was stored for the first time and counts (no bot, not late, no test).
+    """An impression, view or click that was stored for the first time and counts (no bot, not late, no test), or what
+    a visitor said of an ad.
 
-    `pctr` is the probability of a click as it was predicted when the ad was served.
+    `pctr` is the probability of a click as it was predicted when the ad was served. `turn` and `is_given` belong to
+    what visitors say (events.Feedback).
     """
 
-    kind: str  # 'impression', 'view' or 'click'
+    kind: str  # 'impression', 'view', 'click' or a kind of events.Feedback
     decision_id: str
     served_at: datetime
     occurred_at: datetime
@@ -23,3 +25,6 @@ class Fact:
     visitor: str  # keyed pseudonym, '' without consent
     pctr: float = 0.0
     source: str = "live"
+    advertiser_id: int = 0
+    turn: int = 0
+    is_given: bool = True

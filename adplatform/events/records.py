@@ -1,4 +1,5 @@
-"""What travels on the stream, packed with msgpack: decisions, impressions, views, clicks, conversion pixels.
+"""What travels on the stream, packed with msgpack: decisions, impressions, views, clicks, conversion pixels, and what
+visitors say about an ad.
 
 No Django here: the ads process writes these and `ingest` reads them. Fields may be added at the end with a
 default, never moved: a stream or spool may hold records of an older release.
@@ -112,7 +113,17 @@ class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, ta
     currency: str
 
 
-Record = TokenEvent | DecisionRecord | PixelConversion
+class FeedbackGiven(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="f"):
+    """What a visitor said of a served ad, or took back; a row of events.Feedback, where its words are."""
+
+    kind: str
+    served: Served
+    occurred_at: datetime
+    turn: int = 0
+    is_given: bool = True
+
+
+Record = TokenEvent | DecisionRecord | PixelConversion | FeedbackGiven
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)

@@ -17,9 +17,9 @@ from django.db import connection, transaction
 
 from adplatform.campaigns import budgets
 
-from . import bulk, pixels, readers, validity
+from . import bulk, feedback, pixels, readers, validity
 from .facts import Fact
-from .records import DecisionRecord, PixelConversion, Record, TokenEvent
+from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, TokenEvent
 from .statistics import Sums, add_fill, hour_of
 
 _TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
@@ -60,6 +60,7 @@ def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) 
     decisions = [record for record in records if isinstance(record, DecisionRecord)]
     events = [record for record in records if isinstance(record, TokenEvent)]
     conversions = [record for record in records if isinstance(record, PixelConversion)]
+    said = [record for record in records if isinstance(record, FeedbackGiven)]
     with transaction.atomic():
         paying = pixels.resolve(conversions)
         bulk.lock_advertisers({event.served.advertiser_id for event in events} | paying.keys())
@@ -68,7 +69,8 @@ def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) 
         _insert_events(judged)
         _add_statistics(judged)
         pixels.store(paying, at=at)
-    return [_fact(item.event) for item in judged if item.counts]
+        heard = feedback.store(said)
+    return [_fact(item.event) for item in judged if item.counts] + heard
 
 
 def _store_decisions(decisions: Sequence[DecisionRecord]) -> None:
@@ -182,4 +184,5 @@ def _fact(event: TokenEvent) -> Fact:
         visitor=served.visitor.hex(),
         pctr=served.pctr,
         source=served.source,
+        advertiser_id=served.advertiser_id,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from adplatform.portal import account, home
+from adplatform.portal import account, home, visitor
 from adplatform.portal.advertiser import (
     billing,
     campaigns,
@@ -55,6 +55,7 @@ _ADVERTISER = [
     path("billing/", billing.billing, name="billing"),
 ]
 urlpatterns = [
+    path("why/<str:token>", visitor.why, name="why"),
     *_COMMON,
     *_ADVERTISER,
     path("publisher/", include("adplatform.portal.publisher.urls")),

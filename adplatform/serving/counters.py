@@ -13,13 +13,14 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import redis
 
 from adplatform.decision.types import Candidate, IntArray, Pick, Seen
+from adplatform.learning.hidden import hidden_from, hide_key
 
 from .snapshot import Snapshot
 
@@ -49,18 +50,18 @@ def fields_of(candidate: Candidate, at: datetime) -> list[bytes]:
     ]
 
 
-def seen_from(caps: Fields, at: datetime) -> tuple[Seen, list[bytes]]:
-    """Impressions within the present windows, and the fields of windows that have passed."""
+def seen_from(known: Known, at: datetime) -> tuple[Seen, list[bytes]]:
+    """Impressions within the present windows and what is hidden, and the fields of windows that have passed."""
     seconds = int(at.timestamp())
     counts: dict[tuple[str, int, int], int] = {}
     past: list[bytes] = []
-    for field, value in caps.items():
-        scope, id, window, bucket = field.split(b":")
+    for name, value in known.caps.items():
+        scope, id, window, bucket = name.split(b":")
         if int(bucket) == seconds // int(window):
             counts[scope.decode(), int(id), int(window)] = int(value)
         elif int(bucket) < seconds // int(window):
-            past.append(field)
-    return Seen(counts), past
+            past.append(name)
+    return Seen(counts, *hidden_from(known.hidden, seconds)) if known.hidden else Seen(counts), past
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Known:
 
     visitor: Fields
     caps: Fields
+    hidden: Fields = field(default_factory=dict)
 
 
 class Visitors:
@@ -87,13 +89,14 @@ class Visitors:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(f"visitor:{pseudonym}")
                 pipe.hgetall(cap_key(pseudonym))
-                visitor, caps = pipe.execute()
+                pipe.hgetall(hide_key(pseudonym))
+                visitor, caps, hidden = pipe.execute()
         except (redis.RedisError, OSError) as error:
             self.failures += 1
             self._rest_until = time.monotonic() + _REST_SECONDS
             log.warning("Valkey does not answer, serving by context: %s", error)
             return None
-        return Known(visitor, caps)
+        return Known(visitor, caps, hidden)
 
 
 class CapCounter:
@@ -130,10 +133,10 @@ class CapCounter:
 
 
 def _write(pipe: Any, key: str, raised: Iterable[bytes], past: list[bytes]) -> None:
-    for field in raised:
-        pipe.hincrby(key, field, 1)
-        pipe.expire(key, min(2 * int(field.split(b":")[2]), _LONGEST_SECONDS), gt=True)
-        pipe.expire(key, min(2 * int(field.split(b":")[2]), _LONGEST_SECONDS), nx=True)
+    for name in raised:
+        pipe.hincrby(key, name, 1)
+        pipe.expire(key, min(2 * int(name.split(b":")[2]), _LONGEST_SECONDS), gt=True)
+        pipe.expire(key, min(2 * int(name.split(b":")[2]), _LONGEST_SECONDS), nx=True)
     if past:
         pipe.hdel(key, *past)
 

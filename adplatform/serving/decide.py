@@ -24,7 +24,7 @@ from adplatform.learning.statistics import LiveStatistics
 
 from .counters import Known, LocalSpend, seen_from
 from .snapshot import Snapshot
-from .tokens import Signer, signer
+from .tokens import WHY, Signer, signer
 
 NOBODY = Known({}, {})
 LIFETIME = timedelta(hours=settings.DECISION_TOKEN_HOURS)
@@ -88,7 +88,7 @@ def answer(
     """
     is_contextual = request.visitor is None or known is None
     asked = replace(request, visitor=None) if is_contextual else request
-    seen, past = (Seen(), []) if is_contextual or known is None else seen_from(known.caps, request.at)
+    seen, past = (Seen(), []) if is_contextual or known is None else seen_from(known, request.at)
     visitor = {} if is_contextual or known is None else known.visitor
     scorer = snapshot.models.scorer(visitor=visitor, statistics=statistics)
     decision = decide(
@@ -281,7 +281,7 @@ def _ad_json(shown: Shown, snapshot: Snapshot, base_url: str, sign: Signer) -> d
     bare = msgspec.structs.replace(shown.served, landing_url="")
     impression, view, why = sign.sign_all(("impression", "view", "why"), bare)
     click_url = f"{base_url}/c/{sign.sign('click', shown.served)}"
-    why_url = f"{base_url}/why/{why}"
+    why_url = f"{settings.BASE_URL}{WHY}{why}"
     return {
         "decision_id": shown.decision_id,
         "campaign_id": candidate.campaign_public_id,

@@ -13,7 +13,7 @@ import redis
 from adplatform.billing import queries as billing
 from adplatform.events import ingest
 from adplatform.events.facts import Fact
-from adplatform.learning import live
+from adplatform.learning import feedback, live
 
 
 def drain(
@@ -31,6 +31,7 @@ def drain(
     def count(facts: Sequence[Fact]) -> None:
         if hot is not None:
             live.apply(hot, facts)
+            feedback.apply(hot, facts)
 
     return ingest.drain(
         events,

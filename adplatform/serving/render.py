@@ -71,20 +71,6 @@ def prepared(text: AdText, landing_url: str) -> Ad:
     return Ad(text, landing_url, _content(text), (before, between, after))
 
 
-def why_page(ad: Ad | None, *, is_personal: bool) -> str:
-    """The answer to “why this ad”: on whose behalf, by what, and how to change it."""
-    return _template("why.html").substitute(
-        stylesheet=escape(STYLESHEET),
-        advertiser=escape(ad.text.advertiser) if ad else "one of our advertisers",
-        headline=escape(f"“{ad.text.headline}”") if ad else "",
-        personal="What you read before on pages that show our ads, as you agreed."
-        if is_personal
-        else "Nothing about you: no profile was used.",
-        remedy="Withdraw your consent on the page that showed the ad, or send the Global Privacy Control signal: "
-        "ads then depend on the page alone.",
-    )
-
-
 @cache
 def asset(name: str) -> bytes:
     """A file of the publisher tag."""

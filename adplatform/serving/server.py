@@ -24,9 +24,10 @@ import redis
 
 from adplatform import settings
 from adplatform.core import ids
-from adplatform.events.records import PixelConversion, Served, TokenEvent, pack
+from adplatform.events.records import FeedbackGiven, PixelConversion, Served, TokenEvent, pack
 from adplatform.events.spool import Spool
 from adplatform.events.stream import EventStream, connect
+from adplatform.learning.hidden import Said, write
 from adplatform.learning.statistics import LiveStatistics
 
 from .counters import TRIP_SECONDS, CapCounter, LocalSpend, Visitors
@@ -117,6 +118,26 @@ class Server:
         row = snapshot.rows_by_creative.get(served.creative_id)
         if row is not None:
             self.caps.count(served.decision_id, served.visitor, snapshot.candidates[row], at)
+
+    def record_feedback(self, given: FeedbackGiven) -> None:
+        """Make durable what a visitor says, and true at the next request where Valkey answers; where it does not,
+        ingest makes it true. NotStoredError where nothing can hold it."""
+        self.stream.append(pack(given))
+        served = given.served
+        said = Said(
+            decision_id=served.decision_id.hex(),
+            kind=given.kind,
+            turn=given.turn,
+            is_given=given.is_given,
+            visitor=served.visitor.hex(),
+            line_item_id=served.line_item_id,
+            advertiser_id=served.advertiser_id,
+            at=given.occurred_at.timestamp(),
+        )
+        try:
+            write(self._hot_background, [said])
+        except (redis.RedisError, OSError) as error:
+            log.warning("what a visitor hid waits for ingest: %s", error)
 
     def record_pixel(self, pixel: PixelConversion) -> None:
         self.stream.append(pack(pixel))

@@ -18,8 +18,9 @@ import msgspec
 from adplatform import settings
 from adplatform.events.records import Served
 
-KINDS = ("impression", "view", "click", "why")
+KINDS = ("impression", "view", "click", "why", "feedback")
 LONGEST = 8_000
+WHY = "/why/"
 _MAC = 16  # bytes
 
 _encode = msgspec.msgpack.Encoder().encode

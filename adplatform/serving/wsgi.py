@@ -1,4 +1,4 @@
-"""The hot endpoints as plain WSGI: decisions, impressions, views, clicks, pixels, the publisher tag, health.
+"""The hot endpoints as plain WSGI: decisions, impressions, views, clicks, feedback, pixels, the publisher tag, health.
 
     application   the ads role: this and nothing else
     respond       the pages role calls it first; None means that Django answers
@@ -30,19 +30,21 @@ from adplatform.core.http import (
     is_declared_bot,
     read_body,
 )
-from adplatform.events.records import PixelConversion, Served
+from adplatform.events.records import FeedbackGiven, PixelConversion, Served
 from adplatform.events.stream import NotStoredError
+from adplatform.learning.hidden import HIDES, MOST_TURNS
 
 from . import render
 from .decide import Answer, as_json
 from .parse import MalformedError, read
 from .server import Server
 from .snapshot import Snapshot
-from .tokens import ForgedError, click_of, signer
+from .tokens import WHY, ForgedError, click_of, signer
 
 log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 64 * 1024
+MOST_FORM_BYTES = 1_024
 _GIF = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _NO_STORE = (("Cache-Control", "no-store"),)
 _json = msgspec.json.Encoder().encode
@@ -55,7 +57,11 @@ _lock = threading.Lock()
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The whole of the ads role."""
     answered = respond(environ, start_response)
-    return _NOT_FOUND.send(start_response) if answered is None else answered
+    if answered is not None:
+        return answered
+    path: str = environ.get("PATH_INFO", "")
+    missing = _elsewhere(path) if path.startswith(WHY) else _NOT_FOUND
+    return missing.send(start_response)
 
 
 def respond(environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
@@ -285,7 +291,51 @@ def _not_stored(serving: Server) -> Response:
     return _error(503, "not_stored", "The event could not be stored. Send it again.")
 
 
-# --- the tag, and the page behind “why this ad” -----------------------------------------------------------------------
+# --- what visitors say about an ad ------------------------------------------------------------------------------------
+
+
+def feedback(environ: Environ, token: str) -> Response:
+    """POST /e/f/T with kind, turn and given (1 or 0), from the form of the page that says why; leads back to it.
+
+    The token is in that page alone, so that no other site can speak for a visitor, and no cookie is needed.
+    """
+    serving = server()
+    try:
+        served = signer.read("feedback", token)
+    except ForgedError:
+        return _forged(serving)
+    at = clock.now()
+    if served.expires_at <= at:
+        return _error(410, "expired", "The ad was shown too long ago.")
+    try:
+        said = _said(read_body(environ, limit=MOST_FORM_BYTES), served, at)
+    except (ValueError, TooLargeError):
+        serving.metrics.count("refused", "malformed")
+        return _error(
+            400, "invalid_request", f"kind, turn (0 to {MOST_TURNS - 1}) and given (0 or 1) are needed."
+        )
+    try:
+        serving.record_feedback(said)
+    except NotStoredError:
+        return _not_stored(serving)
+    serving.metrics.count("events", "feedback")
+    return Response(303, headers=(("Location", f"{WHY}{signer.sign('why', served)}"), *_NO_STORE))
+
+
+def _said(body: bytes, served: Served, at: datetime) -> FeedbackGiven:
+    given = dict(parse_qsl(body.decode("ascii")))
+    kind, turn, is_given = given.get("kind", ""), given.get("turn", ""), given.get("given", "")
+    if kind not in HIDES or is_given not in ("0", "1") or not (turn.isdigit() and int(turn) < MOST_TURNS):
+        raise ValueError("malformed")
+    return FeedbackGiven(kind, served, at, int(turn), is_given == "1")
+
+
+def _elsewhere(path: str) -> Response:
+    """The page that says why is the pages role's."""
+    return Response(302, headers=(("Location", f"{settings.BASE_URL}{path}"), *_NO_STORE))
+
+
+# --- the tag ----------------------------------------------------------------------------------------------------------
 
 
 def tag(_: Environ, __: str) -> Response:
@@ -296,21 +346,6 @@ def tag(_: Environ, __: str) -> Response:
 def stylesheet(_: Environ, __: str) -> Response:
     headers = (("Cache-Control", "public, max-age=3600"), ("X-Content-Type-Options", "nosniff"))
     return Response(200, render.asset("v1.css"), "text/css; charset=utf-8", headers)
-
-
-def why(_: Environ, token: str) -> Response:
-    serving = server()
-    try:
-        served = signer.read("why", token)
-    except ForgedError:
-        return _forged(serving)
-    snapshot = serving.snapshot
-    page = render.why_page(
-        snapshot.ads.get(served.creative_id) if snapshot else None, is_personal=bool(served.visitor)
-    )
-    policy = f"default-src 'none'; style-src {settings.ADS_URL}; frame-ancestors 'none'"
-    headers = (("Content-Security-Policy", policy), ("Referrer-Policy", "no-referrer"), *_NO_STORE)
-    return Response(200, page.encode(), "text/html; charset=utf-8", headers)
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
@@ -371,5 +406,5 @@ _PREFIXES = (
     ("/e/i/", _Endpoint(impression, frozenset({"GET"}))),
     ("/e/v/", _Endpoint(view, frozenset({"GET"}))),
     ("/c/", _Endpoint(click, frozenset({"GET"}))),
-    ("/why/", _Endpoint(why)),
+    ("/e/f/", _Endpoint(feedback, frozenset({"POST"}))),
 )

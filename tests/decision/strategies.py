@@ -139,7 +139,9 @@ def seen(chance: Random) -> Seen:
         {
             (chance.choice(scopes), chance.randint(1, 3), chance.choice(WINDOWS)): chance.randint(0, 4)
             for _ in range(chance.randint(0, 5))
-        }
+        },
+        hidden_line_items=some_of(chance, (1, 2, 3), 1),
+        hidden_advertisers=some_of(chance, (1, 2, 3), 1),
     )
 
 

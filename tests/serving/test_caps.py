@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adplatform.core.pseudonym import pseudonym
-from adplatform.serving.counters import CapCounter, LocalSpend, cap_field, cap_key, seen_from
+from adplatform.serving.counters import CapCounter, Known, LocalSpend, cap_field, cap_key, seen_from
 from tests.serving import market as m
 
 DAY = 86_400
@@ -21,7 +21,7 @@ def test_only_the_present_window_counts_and_past_ones_are_dropped() -> None:
         cap_field("line_item", 7, DAY, after): b"1",
         cap_field("campaign", 9, 3_600, after): b"2",
     }
-    seen, past = seen_from(caps, after)
+    seen, past = seen_from(Known({}, caps), after)
     assert seen.count("line_item", 7, DAY) == 1
     assert seen.count("campaign", 9, 3_600) == 2
     assert past == [cap_field("line_item", 7, DAY, before)]
