@@ -239,3 +239,22 @@ class Pick(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["visitor", "rank"], name="one_pick_per_rank")]
         indexes = [models.Index(fields=["creative_id"], name="picks_of_a_creative")]
+
+
+class Influence(models.Model):
+    """What moved the click probability of a line item's ads, over a sample of its newest decisions.
+
+    `groups` is {group: {"mean": log odds, "size": mean of |log odds|}}. `topics` are [text, visitors]: what at least
+    FEWEST_VISITORS (learning.influence) different visitors had read or bought that is like the ads, and never fewer.
+    """
+
+    line_item_id = models.BigIntegerField(unique=True)
+    computed_at = models.DateTimeField()
+    decisions = models.PositiveIntegerField()
+    visitors = models.PositiveIntegerField(default=0)
+    blender = models.CharField(max_length=60)
+    groups = models.JSONField(default=dict)
+    topics = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"line item {self.line_item_id}"
