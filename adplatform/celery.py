@@ -28,6 +28,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "rollup": timedelta(minutes=5),
     "embed_visitors": timedelta(minutes=10),
     "settle": crontab(minute="5"),
+    "examine_data": crontab(minute="30", hour="1"),
     "train": crontab(minute="0", hour="2"),
     "score": crontab(minute="0", hour="3"),
 }

@@ -58,6 +58,7 @@ SNAPSHOT_DIR = VAR / "snapshots"
 DATA_DIR = env.text("ADPLATFORM_DATA", "")
 PROFILE_HALF_LIFE_DAYS = 14  # after which what a visitor did counts half in the profile
 PROFILE_REFRESH_SECONDS = 600  # how often embed_visitors runs; training sees profiles as old as serving did
+QUALITY_THRESHOLDS = env.numbers("ADPLATFORM_QUALITY", number=8)  # other than the defaults of ml.quality.report
 DECISION_EPSILON = 0.02  # share of auctions that explore uniformly
 RANKED_CANDIDATES = 50  # how many retrieved candidates reach the blender
 DECISION_TOKEN_HOURS = 24  # an impression, view or click later than this is recorded as late and never billed

@@ -52,6 +52,18 @@ def names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
 
 
+def numbers(name: str, *, number: int) -> dict[str, float]:
+    """Named numbers: "drift_warn=0.15,bot_fewest_gaps=40"."""
+    found: dict[str, float] = {}
+    for part in names(name):
+        key, _, value = part.partition("=")
+        try:
+            found[key.strip()] = float(value)
+        except ValueError:
+            raise ConfigurationError(number, f"{name}: {part!r} is not name=number.") from None
+    return found
+
+
 def services(var: Path) -> dict[str, str]:
     """URLs of the embedded servers as the launcher recorded them, or nothing."""
     path = var / "run" / "services.json"

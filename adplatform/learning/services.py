@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from adplatform.core import clock
-from adplatform.learning import dataset, embeddings, registry, training
+from adplatform.learning import dataset, embeddings, quality, registry, training
 from adplatform.learning.gate import Verdict, judge
 from adplatform.learning.models import ModelVersion, TrainingRun
 from adplatform.learning.profiles import embed_creatives, embed_visitors
@@ -54,6 +54,7 @@ def _train(run: TrainingRun, *, at: datetime, only: str | None, seed: int) -> Tr
         raise TrainingError("there are no impressions to learn from")
     prepared = training.material(data)
     _describe(run, prepared)
+    quality.guard(run, prepared, at=at)
     champion = Stack.serving()
     fitted = None if only == Kind.BLENDER else training.fit_matcher(prepared, seed=seed)
     matcher = fitted.matcher if fitted else champion.matcher
@@ -162,7 +163,7 @@ def _close(
     *,
     at: datetime,
 ) -> TrainingResult:
-    figures = _plain(measured)
+    figures = {**run.metrics, **_plain(measured)}
     with transaction.atomic():
         for version in versions:
             if verdict.is_promoted:

@@ -45,6 +45,23 @@ def embed_visitors(*, at: datetime, slot: datetime, dry_run: bool, progress: Pro
 
 
 @job(
+    "examine_data",
+    title="Examine the data",
+    queue="gpu",
+    description="Looks for repeats, bots, impossible times, leaks and drift in what the next training will read.",
+)
+def examine_data(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import dataset, quality
+
+    report = quality.examine(dataset.build(until=slot), at=slot)
+    if not dry_run:
+        quality.keep(report, at=slot)
+    remarks = sum(one.severity != "ok" for one in report.findings)
+    counts = {"rows": report.rows, "remarks": remarks, "refusals": len(report.refusals)}
+    return Outcome(quality.words(report), counts)
+
+
+@job(
     "train",
     title="Train the models",
     queue="gpu",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -125,9 +125,7 @@ def _flipped(log: ImpressionLog, moment: float) -> ImpressionLog:
     clicks = np.where(
         later, np.where(np.isnan(log.click_time), log.time + CLICK_SECONDS, np.nan), log.click_time
     )
-    return ImpressionLog(
-        log.time, clicks, log.creative, log.line_item, log.slot, log.visitor, context=log.context
-    )
+    return replace(log, click_time=clicks)
 
 
 def _binned(feature: Floats, half: int) -> Ints:

@@ -31,6 +31,7 @@ NIGHT = (
     ("rollup", "Rebuilt 1 days, 2026-06-14 to 2026-06-14."),
     ("settle", "$12.00 settled in 1 postings over 1 hours."),
     ("repace", "3 campaigns: 0 slowed, 0 sped up."),
+    ("examine_data", "5,000 impressions: nothing to remark."),
     ("train", "Promoted: normalised entropy 0."),
     ("snapshot", "Published 6 ads for 4 slots as "),
     ("score", "360 pairs"),
