@@ -31,6 +31,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "examine_data": crontab(minute="30", hour="1"),
     "train": crontab(minute="0", hour="2"),
     "score": crontab(minute="0", hour="3"),
+    "tune": crontab(minute="0", hour="4", day_of_week="0"),
 }
 
 QUEUES = ("default", "gpu", "events")

@@ -82,6 +82,28 @@ def train(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) ->
 
 
 @job(
+    "tune",
+    title="Search for parameters",
+    queue="gpu",
+    description="Tries tree parameters for the blender within a budget; the next training uses what beats the defaults.",
+    limit_seconds=7_200,
+)
+def tune(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import export, search
+
+    budget = search.Budget()
+    if dry_run:
+        rows = len(export.training_log(until=slot))
+        words = f"Would try {budget.trials} sets of parameters in {budget.seconds / 60:.0f} minutes at most"
+        return Outcome(
+            f"{words}, on {rows:,} impressions served before {slot:%Y-%m-%d %H:%M}.", {"rows": rows}
+        )
+    run = search.tune(at=slot, budget=budget, progress=progress)
+    counts = {"rows": run.rows, "trials": run.trials.count(), "kept": int(run.is_kept)}
+    return Outcome(run.verdict, counts)
+
+
+@job(
     "score",
     title="Pick ads for every visitor",
     description="The transformer retrieves, the blender ranks: the ten best ads of each consenting visitor.",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adplatform.learning import dataset, registry
+from adplatform.learning import dataset, parameters, registry
 from adplatform.learning.gate import NewestDay
 from adplatform.learning.models import ModelVersion
 from adplatform.learning.scorer import prior_ctr
@@ -128,7 +128,12 @@ def fit_matcher(prepared: Material, *, seed: int) -> FittedMatcher | None:
 def fit_blender(prepared: Material, scores: Floats, warm_up: Mask | None, *, seed: int) -> ClickModel:
     """Trees on what was known at each row and these text scores."""
     return train_click_model(
-        prepared.data.log, text_score=scores, warm_up=warm_up, split=prepared.split, seed=seed
+        prepared.data.log,
+        text_score=scores,
+        warm_up=warm_up,
+        split=prepared.split,
+        seed=seed,
+        parameters=parameters.tuned(),
     )
 
 

@@ -66,7 +66,7 @@ def world(settings: Any, tmp_path: Path, hot: redis.Redis, transactional_db: Non
 
 
 def test_one_night(world: World, hot: redis.Redis, live_worker: object) -> None:
-    assert {name for name, _ in NIGHT} == DEFAULT_SCHEDULES.keys()
+    assert {name for name, _ in NIGHT} == DEFAULT_SCHEDULES.keys() - {"tune"}  # which runs on Sundays only
 
     for name, words in NIGHT:
         done = run(name, slot=MIDNIGHT, at=MIDNIGHT, trigger=JobRun.Trigger.SCHEDULE)
