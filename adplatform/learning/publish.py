@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from ml import artifacts
 from ml.schema import Ints, Vectors
 from ml.text.matcher import Matcher
 
+CANARY = "canary"  # folder within the models' one
 SIMILARITY_WEIGHT = 4.0  # log odds per unit of cosine similarity, where nothing was trained
 
 
@@ -50,21 +51,54 @@ def site_text(site: Site) -> str:
 def write_models(
     folder: Path | str, *, creatives: Sequence[CreativeText], sites: Sequence[SiteText]
 ) -> dict[str, str]:
-    """Fill the folder from what exists now; returns the versions {"matcher", "blender", "encoder"}."""
+    """Fill the folder from what exists now; returns the versions {"matcher", "blender", "encoder"}.
+
+    A canary has a folder of the same form below it. A canary that cannot be read ends, and the champion serves.
+    """
     root = Path(folder)
+    champions = registry.champions()
+    _write_pair(root, champions, creatives, sites, {})
+    canary = registry.staged(registry.Stage.CANARY)
+    if canary is not None:
+        _write_canary(root / CANARY, canary, creatives, sites)
+    return champions.names
+
+
+def _write_canary(
+    root: Path, canary: registry.Pair, creatives: Sequence[CreativeText], sites: Sequence[SiteText]
+) -> None:
+    own = next(version for version in canary.members if version.stage == registry.Stage.CANARY)
+    try:
+        if canary.blender is not None:
+            registry.load_blender(canary.blender)  # also refuses trees of another feature list
+        _write_pair(root, canary, creatives, sites, {"share_bp": own.share_bp})
+    except artifacts.ArtifactError as error:
+        shutil.rmtree(root, ignore_errors=True)
+        registry.stop(own, why=f"its files cannot be read: {error}", is_refused=True)
+
+
+def _write_pair(
+    root: Path,
+    pair: registry.Pair,
+    creatives: Sequence[CreativeText],
+    sites: Sequence[SiteText],
+    more: Mapping[str, Any],
+) -> None:
+    """A matcher and a blender as the ads process reads them."""
     root.mkdir(parents=True, exist_ok=True)
-    matcher, blender = registry.champion(registry.Kind.MATCHER), registry.champion(registry.Kind.BLENDER)
-    versions = registry.served_versions()
-    loaded = registry.load_matcher(matcher) if matcher else None
+    versions = pair.names
+    loaded = registry.load_matcher(pair.matcher) if pair.matcher else None
     files = _write_vectors(root, versions["encoder"], loaded, creatives, sites)
     settings = {
         "versions": versions,
         "bias": loaded.bias if loaded else 0.0,
         "text_weight": 1.0 if loaded else SIMILARITY_WEIGHT,
+        **more,
     }
     (root / scorer.SETTINGS).write_text(json.dumps(settings))
-    if blender is not None:
-        shutil.copytree(registry.folder_of(blender), root / scorer.BLENDER, dirs_exist_ok=True)
+    if pair.blender is not None:
+        artifacts.verify(registry.folder_of(pair.blender), kind=registry.Kind.BLENDER)
+        shutil.copytree(registry.folder_of(pair.blender), root / scorer.BLENDER, dirs_exist_ok=True)
     now = datetime.now(UTC).isoformat()
     artifacts.write(
         root,
@@ -75,7 +109,6 @@ def write_models(
         seed=0,
         data_range=(now, now),
     )
-    return versions
 
 
 def _write_vectors(

@@ -90,7 +90,8 @@ def answer(
     asked = replace(request, visitor=None) if is_contextual else request
     seen, past = (Seen(), []) if is_contextual or known is None else seen_from(known, request.at)
     visitor = {} if is_contextual or known is None else known.visitor
-    scorer = snapshot.models.scorer(visitor=visitor, statistics=statistics)
+    models = snapshot.models_for(request.visitor or request.request_id)
+    scorer = models.scorer(visitor=visitor, statistics=statistics)
     decision = decide(
         request=asked,
         candidates=snapshot.candidates,

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from adplatform.core.http import host_of
-from adplatform.decision import targeting
+from adplatform.decision import experiments, targeting
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slot, Targeting
 from adplatform.learning.scorer import Models
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 CURRENT = "current"
 CONTENTS, MANIFEST, MODELS = "contents.msgpack", "manifest.json", "models"
+CANARY, SETTINGS = "canary", "models.json"
 FORMAT = 1
 
 
@@ -120,6 +121,20 @@ class Manifest(msgspec.Struct):
     files: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Models that answer a share of the units (visitors, or requests without one), always the same ones: who is in
+    stays in while the share grows, and another canary is met by others."""
+
+    models: Models
+    share_bp: int
+
+    def answers(self, unit: str) -> bool:
+        names = self.models.versions
+        key = f"canary:{names['matcher']}:{names['blender']}"
+        return experiments.arm_of(key, unit, (("canary", self.share_bp),)) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The loaded form; nothing in it changes."""
@@ -137,6 +152,12 @@ class Snapshot:
     landings: Mapping[int, str]
     models: Models
     versions: Mapping[str, str]
+    canary: Canary | None = None
+
+    def models_for(self, unit: str) -> Models:
+        """The models that answer this visitor or request."""
+        canary = self.canary
+        return canary.models if canary is not None and canary.answers(unit) else self.models
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a browser's page of this origin belongs to one of our sites."""
@@ -165,14 +186,26 @@ def load(folder: Path) -> Snapshot:
         contents = msgspec.msgpack.decode((folder / CONTENTS).read_bytes(), type=Contents)
         if contents.format != FORMAT:
             raise BrokenSnapshotError(f"format {contents.format} instead of {FORMAT}")
-        return _assembled(contents, Models.load(folder / MODELS))
+        return _assembled(contents, Models.load(folder / MODELS), _canary(folder / MODELS / CANARY))
     except BrokenSnapshotError:
         raise
     except Exception as error:  # whatever is wrong with a file, the last good snapshot stays
         raise BrokenSnapshotError(f"{type(error).__name__}: {error}") from error
 
 
-def _assembled(contents: Contents, models: Models) -> Snapshot:
+def _canary(folder: Path) -> Canary | None:
+    """The canary's models where there is one; what cannot be read answers nobody, and the champion everybody."""
+    if not folder.exists():
+        return None
+    try:
+        share_bp = int(msgspec.json.decode((folder / SETTINGS).read_bytes())["share_bp"])
+        return Canary(Models.load(folder), share_bp)
+    except Exception:  # a trial must never cost what serves
+        log.exception("the canary of this snapshot cannot be read")
+        return None
+
+
+def _assembled(contents: Contents, models: Models, canary: Canary | None) -> Snapshot:
     rules: dict[str, Targeting] = {}
     candidates = CandidateSet([_candidate(row, rules) for row in contents.candidates])
     return Snapshot(
@@ -189,6 +222,7 @@ def _assembled(contents: Contents, models: Models) -> Snapshot:
         landings=contents.landings,
         models=models,
         versions={**contents.versions, "snapshot": contents.version},
+        canary=canary,
     )
 
 

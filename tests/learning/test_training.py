@@ -43,7 +43,7 @@ def test_a_first_model_beats_the_prior_and_serves() -> None:
     champions = {version.kind: version for version in ModelVersion.objects.filter(stage=Stage.CHAMPION)}
     assert set(champions) == {Kind.MATCHER, Kind.BLENDER}
     assert all((registry.folder_of(version) / "manifest.json").exists() for version in champions.values())
-    assert Outbox.objects.filter(topic="snapshot").count() == 2
+    assert Outbox.objects.filter(topic="snapshot").count() == 1  # both in one snapshot
     run = TrainingRun.objects.get()
     assert (run.rows, run.is_promoted, run.verdict) == (8_000, True, result.verdict)
 
