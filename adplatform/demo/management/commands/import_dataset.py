@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from adplatform.demo.datasets import online_retail, open_bandit, upworthy
+from adplatform.demo.datasets import movietweetings, nemig, online_retail, open_bandit, upworthy
 from adplatform.demo.datasets.rows import DatasetError, ImportReport
 
 
@@ -25,6 +25,10 @@ class Dataset:
 
 
 DATASETS = {
+    "movietweetings": Dataset(
+        movietweetings.load, movietweetings.evaluate, "film ratings: people as visitors, films as creatives"
+    ),
+    "nemig": Dataset(nemig.load, nemig.evaluate, "news slates of a study: histories, candidates, picks"),
     "openbandit": Dataset(
         open_bandit.load, open_bandit.evaluate, "logged decisions of two policies: off-policy estimates"
     ),
