@@ -104,6 +104,30 @@ def tune(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> 
 
 
 @job(
+    "watch_canary",
+    title="Watch the canary",
+    description="Compares the models that answer a share of the traffic with the champion; stops them when they are worse.",
+)
+def watch_canary(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import canary
+
+    found = canary.watch(at=at, dry_run=dry_run)
+    return Outcome(found.words, {"stopped": int(found.is_stopped)})
+
+
+@job(
+    "score_shadow",
+    title="Score in the shadow",
+    description="Lets a shadow predict for the ads that the champion showed, and compares both on the clicks.",
+)
+def score_shadow(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import shadow
+
+    done = shadow.score(at=at, dry_run=dry_run)
+    return Outcome(done.words, {"predictions": done.predictions})
+
+
+@job(
     "score",
     title="Pick ads for every visitor",
     description="The transformer retrieves, the blender ranks: the ten best ads of each consenting visitor.",
@@ -120,6 +144,24 @@ def score(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) ->
     return Outcome(
         done.words(), {"visitors": done.visitors, "ads": done.ads, "pairs": done.pairs, "picks": done.picks}
     )
+
+
+@job(
+    "explain_ads",
+    title="Explain why ads are seen",
+    description="What moved the click probability of each line item's ads over its newest decisions, for its advertiser.",
+)
+def explain_ads(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import influence
+
+    done = influence.compute(at=slot, progress=progress, dry_run=dry_run)
+    counts = {"line_items": done.line_items, "told": done.told}
+    verb = (
+        "Would look at {line_items:,} line items."
+        if dry_run
+        else "Told of {told:,} of {line_items:,} line items."
+    )
+    return Outcome(verb.format(**counts), counts)
 
 
 def _score_shard(*, run: str, number: int, first: int, last: int, at: str, **_: object) -> None:

@@ -35,6 +35,9 @@ NIGHT = (
     ("train", "Promoted: normalised entropy 0."),
     ("snapshot", "Published 6 ads for 4 slots as "),
     ("score", "360 pairs"),
+    ("explain_ads", "Told of 0 of 3 line items."),
+    ("score_shadow", "No shadow."),
+    ("watch_canary", "No canary."),
     ("sweep", "Nothing to do."),
 )
 
