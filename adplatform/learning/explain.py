@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.db.models import Q
@@ -24,9 +25,13 @@ from adplatform.events.validity import COUNTED
 from adplatform.learning import embeddings, registry
 from adplatform.learning.models import ModelVersion
 from ml import artifacts
-from ml.ctr import explain
+from ml.ctr import explain, features
 from ml.ctr.blender import Blender
 from ml.schema import Floats, Vectors
+
+if TYPE_CHECKING:
+    from adplatform.learning.training import Material
+    from ml.text.matcher import Matcher
 
 GROUPS = explain.GROUPS
 MOST_ACTS = 200  # of one visitor, the newest: what a profile is mostly made of
@@ -105,6 +110,14 @@ def explained(found: AdDecision, *, nearest: bool = False) -> Explanation:
     )
 
 
+def importance(prepared: Material, matcher: Matcher | None, blender: Blender) -> dict[str, Any]:
+    """How much each human group and feature moves the predictions of the newest day: what a training run stores."""
+    rows = prepared.split.test
+    raw = {name: column[rows] for name, column in prepared.raw.items()}
+    raw["text_score"] = prepared.data.text_scores(matcher)[rows]
+    return explain.importance(blender, features.build(raw))
+
+
 def blender_of(versions: Mapping[str, str]) -> Blender | None:
     """The trees that decided, by the name that the decision kept; None where they are gone or none did."""
     name = versions.get("blender", registry.PRIOR)
@@ -117,7 +130,7 @@ def matrix(decisions: Sequence[AdDecision], blender: Blender) -> Vectors | None:
     packed = [bytes(one.features) for one in decisions]
     if any(len(row) != width for row in packed):
         return None
-    return np.frombuffer(b"".join(packed), "<f4").reshape(len(packed), -1).astype(np.float32)
+    return np.frombuffer(b"".join(packed), "<f4").reshape(len(packed), len(blender.names)).astype(np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from adplatform.core import clock
-from adplatform.learning import dataset, embeddings, parameters, quality, registry, training
+from adplatform.learning import dataset, embeddings, explain, parameters, quality, registry, training
 from adplatform.learning.gate import Verdict, judge
 from adplatform.learning.models import ModelVersion, TrainingRun
 from adplatform.learning.profiles import embed_creatives, embed_visitors
@@ -95,6 +95,7 @@ def _decide(
         "compared": {name: one for name, one in simpler.items() if name != "full"},
         "text_gain": list(model.gain) if model else None,
         "parameters": parameters.tuned() if model else {},
+        "importance": explain.importance(prepared, challenger.matcher, model.blender) if model else {},
         "gate": verdict.figures,
     }
     return _close(run, versions, measured, verdict, at=at)

@@ -40,7 +40,7 @@ _BEGINNINGS = (
     ("campaign", QUALITY),
     ("advertiser", QUALITY),
 )
-MOST_ROWS = 2_000  # of a sample for global importance: about ten seconds with large trees
+MOST_ROWS = 1_000  # of a sample for global importance: some seconds with large trees
 ROWS_AT_ONCE = 500
 
 

@@ -12,6 +12,7 @@ from adplatform.core.models import Outbox
 from adplatform.learning import registry, services
 from adplatform.learning.models import ModelVersion, TrainingRun
 from adplatform.learning.registry import Kind, Stage
+from ml.ctr import features
 from tests.factories import NOON
 from tests.learning.world import World, market, show
 
@@ -45,6 +46,9 @@ def test_a_first_model_beats_the_prior_and_serves() -> None:
     assert all((registry.folder_of(version) / "manifest.json").exists() for version in champions.values())
     assert Outbox.objects.filter(topic="snapshot").count() == 1  # both in one snapshot
     run = TrainingRun.objects.get()
+    importance = run.metrics["importance"]
+    assert importance["groups"]["text_match"] > 0.01
+    assert importance["features"].keys() == set(features.NAMES)
     assert (run.rows, run.is_promoted, run.verdict) == (8_000, True, result.verdict)
 
 
