@@ -58,8 +58,18 @@ SNAPSHOT_DIR = VAR / "snapshots"
 DATA_DIR = env.text("ADPLATFORM_DATA", "")
 PROFILE_HALF_LIFE_DAYS = 14  # after which what a visitor did counts half in the profile
 PROFILE_REFRESH_SECONDS = 600  # how often embed_visitors runs; training sees profiles as old as serving did
-QUALITY_THRESHOLDS = env.numbers("ADPLATFORM_QUALITY", number=8)  # other than the defaults of ml.quality.report
+QUALITY_THRESHOLDS = env.numbers(
+    "ADPLATFORM_QUALITY", number=8
+)  # other than the defaults of ml.quality.report
 DECISION_EPSILON = 0.02  # share of auctions that explore uniformly
+# Share of an auction's expected worth that exploring may cost, and below how many impressions an ad is left to its
+# prediction (measured on headline tests).
+EXPLORATION_BUDGET = env.integer("EXPLORATION_BUDGET_PERCENT", 5, least=0, most=100, number=9) / 100
+NEAR_GREEDY_IMPRESSIONS = 500
+CHOICE_SETS_LOGGED = 0.05  # share of decisions that keep who else could be chosen, for off-policy estimates
+# What the gate lets pass: promote it at once, let it answer CANARY_PERCENT of the visitors first, or score in the shadow.
+MODEL_ROLLOUT = env.choice("MODEL_ROLLOUT", "promote", ("promote", "canary", "shadow"), number=10)
+CANARY_PERCENT = env.integer("CANARY_PERCENT", 10, least=1, most=100, number=11)
 RANKED_CANDIDATES = 50  # how many retrieved candidates reach the blender
 DECISION_TOKEN_HOURS = 24  # an impression, view or click later than this is recorded as late and never billed
 

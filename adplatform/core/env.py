@@ -48,6 +48,13 @@ def integer(name: str, default: int, *, least: int, most: int, number: int) -> i
     return parsed
 
 
+def choice(name: str, default: str, allowed: tuple[str, ...], *, number: int) -> str:
+    value = text(name, default).strip().lower()
+    if value not in allowed:
+        raise ConfigurationError(number, f"{name}={value!r}: set it to one of {', '.join(allowed)}.")
+    return value
+
+
 def names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
 

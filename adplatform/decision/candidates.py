@@ -28,6 +28,7 @@ class CandidateSet(Sequence[Candidate]):
             raise DecisionError("A creative may stand only once in a candidate list.")
         self.remaining_micros = self._ints("remaining_micros")
         self.pace = np.array([candidate.pace for candidate in self._candidates], np.float64)
+        self.impressions = np.array([candidate.impressions for candidate in self._candidates], np.float64)
         self.pcvr = np.array([candidate.pcvr for candidate in self._candidates], np.float64)
         self.unit_micros: FloatArray = np.array(
             [unit_worth_micros(candidate) for candidate in self._candidates], np.float64

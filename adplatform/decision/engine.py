@@ -19,12 +19,13 @@ from .bidding import Bids, bids_for
 from .candidates import CandidateSet
 from .eligibility import rows_of
 from .explanation import explained
-from .exploration import Choice, choose, tie_order
+from .exploration import Choice, choose, tapered, tie_order
 from .types import (
     AdRequest,
     BoolArray,
     Candidate,
     Candidates,
+    ChoiceSet,
     Decision,
     FloatArray,
     IntArray,
@@ -53,6 +54,8 @@ def decide(
     rng: Random,
     auction: str = "second_price",
     epsilon: float = 0.02,
+    exploration_budget: float = 1.0,
+    near_greedy: int = 0,
     ranked: int = 50,
     per_advertiser: int = 2,
     remaining_micros: IntArray | None = None,
@@ -61,6 +64,8 @@ def decide(
 ) -> Decision:
     """Which ads stand in the placements of a request, what they owe, and why the others do not.
 
+    `exploration_budget`: share of an auction's expected worth that exploring may cost. `near_greedy`: impressions
+    below which an ad explores with less than its uncertainty.
     `ranked`: how many of the eligible are scored. `per_advertiser`: most ads of one advertiser in the
     answer. `remaining_micros`, `pace`: live values in the order of the candidate set instead of its own.
     `seed`: of a logged decision, to replay it.
@@ -74,6 +79,8 @@ def decide(
         scorer=scorer,
         auction=auction,
         epsilon=epsilon,
+        exploration_budget=exploration_budget,
+        near_greedy=near_greedy,
         ranked=ranked,
         remaining_micros=fixed.remaining_micros if remaining_micros is None else remaining_micros,
         pace=fixed.pace if pace is None else pace,
@@ -130,6 +137,8 @@ class _Run:
     scorer: Scorer
     auction: str
     epsilon: float
+    exploration_budget: float
+    near_greedy: int
     ranked: int
     remaining_micros: IntArray
     pace: FloatArray
@@ -219,16 +228,20 @@ class _Run:
         """Choose one of the living, price it, and take it out of the running."""
         live = np.flatnonzero(field.alive)
         rows = field.rows[live]
+        worth, pctr = field.bids.worth[live], field.scores.pctr[live]
+        sd = tapered(field.scores.sd[live], self.fixed.impressions[rows], self.near_greedy)
         choice = choose(
             ids=self.fixed.creative_id[rows],
-            worth=field.bids.worth[live],
-            pctr=field.scores.pctr[live],
-            sd=field.scores.sd[live],
+            worth=worth,
+            pctr=pctr,
+            sd=sd,
             pays_per_click=self.fixed.pays_per_click[rows],
             seed=seed,
             epsilon=self.epsilon,
+            budget=self.exploration_budget,
         )
-        pick = self.priced(slot, field, live, choice, places)
+        among = ChoiceSet(rows, worth, pctr, sd, choice.propensity, seed)
+        pick = self.priced(slot, field, live, choice, among=among, places=places)
         clicks = self.fixed.pays_per_click[rows]
         field.sampled[live] = field.bids.worth[live] * np.where(clicks, choice.pctr * 1000, 1.0)
         field.propensity[live] = choice.propensity
@@ -237,7 +250,9 @@ class _Run:
         self.owed_micros[pick.candidate.campaign_id] += pick.most_micros
         return pick
 
-    def priced(self, slot: Slot, field: _Ranked, live: IntArray, choice: Choice, places: int) -> Pick:
+    def priced(
+        self, slot: Slot, field: _Ranked, live: IntArray, choice: Choice, *, among: ChoiceSet, places: int
+    ) -> Pick:
         """The price is the lowest bid that would have been chosen in the draw taken: a uniform choice asks
         for no more than the floor. The floor holds at the mean prediction, so in the draw it moves with
         the winner's click probability."""
@@ -272,6 +287,7 @@ class _Run:
             explored=choice.is_uniform,
             runner_up=None if second is None else self.fixed[int(field.rows[second])],
             runner_up_micros=0 if second is None else int(field.bids.ecpm[second]),
+            among=among,
         )
 
 

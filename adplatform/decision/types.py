@@ -289,6 +289,19 @@ class Bid:
     price_kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChoiceSet:
+    """Who could be chosen when an ad was, by position: snapshot rows, worth (micros, per click or per 1,000), the
+    mean prediction and the deviation that was explored with, and the propensity. `seed` replays the choice."""
+
+    rows: IntArray
+    worth: FloatArray
+    pctr: FloatArray
+    sd: FloatArray
+    propensity: FloatArray
+    seed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
     """A shown ad. `bid_micros`, `price_micros`, `floor_micros`, `runner_up_micros` are eCPM at the mean
@@ -310,6 +323,7 @@ class Pick:
     explored: bool
     runner_up: Candidate | None
     runner_up_micros: int
+    among: ChoiceSet = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

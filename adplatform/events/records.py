@@ -8,6 +8,7 @@ default, never moved: a stream or spool may hold records of an older release.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -99,6 +100,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     features: bytes = b""
     explored: bool = False
     runner_up_micros: int = 0
+    choice_set: dict[str, Any] | None = None
 
 
 class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="p"):

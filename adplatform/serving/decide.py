@@ -16,12 +16,14 @@ import msgspec
 
 from adplatform import settings
 from adplatform.core import ids
+from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.engine import decide
 from adplatform.decision.types import AdRequest, Decision, Outcome, Pick, Placement, Seen, Slot, TableRow
 from adplatform.events.records import DecisionRecord, Served
 from adplatform.learning.scorer import RequestScorer
 from adplatform.learning.statistics import LiveStatistics
 
+from . import choices
 from .counters import Known, LocalSpend, seen_from
 from .snapshot import Snapshot
 from .tokens import WHY, Signer, signer
@@ -99,6 +101,8 @@ def answer(
         scorer=scorer,
         rng=rng,
         epsilon=settings.DECISION_EPSILON,
+        exploration_budget=settings.EXPLORATION_BUDGET,
+        near_greedy=settings.NEAR_GREEDY_IMPRESSIONS,
         ranked=settings.RANKED_CANDIDATES,
         remaining_micros=spend.remaining_micros if spend is not None else None,
     )
@@ -107,9 +111,7 @@ def answer(
     filled = tuple(
         _filled(outcome, request, snapshot, source=source, draw=draw) for outcome in decision.outcomes
     )
-    context = _Context(
-        request, decision, scorer, mode, versions, source, evidence, len(snapshot.candidates), draw
-    )
+    context = _Context(request, decision, scorer, mode, versions, source, evidence, snapshot.candidates, draw)
     if spend is not None and source != "test":
         for pick in decision.picks:
             spend.take(pick)
@@ -175,7 +177,7 @@ class _Context:
     versions: Mapping[str, str]
     source: str
     evidence: str
-    candidates: int
+    candidates: CandidateSet
     draw: ids.Draw
 
     def records(self, filled: Filled, outcome: Outcome) -> list[DecisionRecord]:
@@ -212,7 +214,7 @@ class _Context:
             position=slot.position,
             currency=slot.currency,
             floor_micros=slot.floor_micros,
-            candidates=self.candidates,
+            candidates=len(self.candidates),
             refused=refused,
             versions=dict(self.versions),
             seed=self.decision.seed,
@@ -221,8 +223,14 @@ class _Context:
             url=request.url if request.visitor else "",
             evidence=self.evidence,
             features=self.scorer.features_of(slot, shown.pick.row) if shown else b"",
+            choice_set=self._choice_set(slot, shown),
             **_picked(shown),
         )
+
+    def _choice_set(self, slot: Slot, shown: Shown | None) -> dict[str, Any] | None:
+        if shown is None or not choices.is_kept(self.decision.seed):
+            return None
+        return choices.as_json(shown.pick.among, self.candidates, self.scorer, slot)
 
 
 def _picked(shown: Shown | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adplatform.decision import chance
-from adplatform.decision.exploration import DRAWS, Choice, choose, logit_sd, sampled_pctr
+from adplatform.decision.exploration import DRAWS, Choice, choose, logit_sd, sampled_pctr, tapered
 
 PINNED_NORMALS = [1.8197185305505306, 0.0836504545015569, -0.09374939997715548]
 PINNED_WORD = 17911839290282890590
@@ -104,3 +104,50 @@ def test_words_mixed_at_once_are_the_single_words(seed: int, numbers: list[int])
 def test_uncertainty_shrinks_with_impressions() -> None:
     sd = logit_sd(np.array([0.0, 10_000.0]), np.array([0.01, 0.01]))
     assert sd == pytest.approx([0.7, 1 / np.sqrt(0.7**-2 + 99)])
+
+
+@given(seed=st.integers(0, 2**63 - 1), budget=st.floats(0, 0.3), sd=st.floats(0, 2), size=st.integers(1, 20))
+def test_exploring_costs_no_more_of_the_expected_worth_than_its_budget(
+    seed: int, budget: float, sd: float, size: int
+) -> None:
+    worth = np.linspace(1.0, 2.0, size)
+    made = choose(
+        ids=np.arange(1, size + 1),
+        worth=worth,
+        pctr=np.full(size, 0.01),
+        sd=np.full(size, sd),
+        pays_per_click=np.ones(size, np.bool_),
+        seed=seed,
+        epsilon=0.02,
+        budget=budget,
+    )
+    assert made.propensity.sum() == pytest.approx(1, abs=1e-12)
+    assert made.propensity[made.chosen] > 0
+    # The uniform part is kept whatever it costs: without it some ads could not be learned about at all.
+    uniform = 0.02 * (1 - worth.mean() / worth.max())
+    assert 1 - made.propensity @ worth / worth.max() <= max(budget, uniform) + 1e-9
+
+
+def test_propensities_under_a_budget_match_frequencies_over_seeds() -> None:
+    def one(seed: int) -> Choice:
+        return choose(
+            ids=np.arange(1, 5),
+            worth=np.linspace(1.0, 1.6, 4),
+            pctr=np.full(4, 0.01),
+            sd=np.full(4, 0.8),
+            pays_per_click=np.ones(4, np.bool_),
+            seed=seed,
+            epsilon=0.04,
+            budget=0.05,
+        )
+
+    made = [one(seed) for seed in range(6_000)]
+    frequency = np.bincount([choice.chosen for choice in made], minlength=4) / 6_000
+    assert frequency == pytest.approx(np.mean([choice.propensity for choice in made], axis=0), abs=0.02)
+    assert frequency[3] > 0.75  # the best at the mean
+
+
+def test_an_ad_that_was_hardly_shown_is_left_to_its_prediction() -> None:
+    sd = tapered(np.full(4, 1.0), np.array([0.0, 250.0, 500.0, 9_000.0]), 500)
+    assert sd.tolist() == pytest.approx([0.2, 0.6, 1.0, 1.0])
+    assert tapered(np.full(2, 1.0), np.zeros(2), 0).tolist() == [1.0, 1.0]

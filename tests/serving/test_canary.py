@@ -184,3 +184,28 @@ def test_what_cannot_be_a_canary() -> None:
     registry.promote(newer, at=clock.now())
     newer.refresh_from_db()
     assert (newer.stage, newer.share_bp, newer.staged_at) == (Stage.CHAMPION, 0, None)
+
+
+def test_a_sample_of_decisions_keeps_who_else_could_be_chosen(
+    serve: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adplatform import settings as plain
+
+    monkeypatch.setattr(plain, "CHOICE_SETS_LOGGED", 0.5)
+    for bid in (300_000, 400_000, 500_000):
+        m.ad(campaign={"bid_strategy": "manual_cpc"}, line_item={"bid_micros": bid})
+    m.slot()
+    market = serve()
+    for number in range(120):
+        answered_by(market, f"{number:032x}", number)
+    market.server.flush()
+    pipeline.drain_all(market.events, market.hot)
+    kept = [one for one in AdDecision.objects.all() if one.choice_set is not None]
+    assert 30 < len(kept) < 90
+    for decision in kept:
+        among = decision.choice_set
+        assert len(among["creative"]) == 3
+        assert sum(among["propensity"]) == pytest.approx(1)
+        chosen = among["creative"].index(decision.creative_id)
+        assert among["propensity"][chosen] == pytest.approx(decision.propensity)
+        assert among["pctr"][chosen] == pytest.approx(decision.pctr)
