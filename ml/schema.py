@@ -20,6 +20,8 @@ Column = npt.NDArray[Any]
 
 CONTEXT = ("position", "hour", "weekday", "device", "has_profile", "format", "width", "height")
 
+_ABOVE = ("campaign", "advertiser", "site")
+
 
 @dataclass(frozen=True)
 class ImpressionLog:
@@ -28,6 +30,7 @@ class ImpressionLog:
     `time` is when the ad was served; `click_time` is when its click arrived, NaN where none came.
     `visitor` is None (or "") where no consent allowed an identifier: such a row neither reads nor
     leaves visitor statistics. `context` holds the columns of CONTEXT as floats, NaN where unknown.
+    `campaign` and `advertiser` are those of the line item, `site` that of the slot; None: there are none.
     """
 
     time: Floats
@@ -37,6 +40,9 @@ class ImpressionLog:
     slot: Column
     visitor: Column
     context: Mapping[str, Floats] = field(default_factory=dict)
+    campaign: Column | None = None
+    advertiser: Column | None = None
+    site: Column | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -56,4 +62,5 @@ class ImpressionLog:
             slot=self.slot[rows],
             visitor=self.visitor[rows],
             context={name: column[rows] for name, column in self.context.items()},
+            **{name: None if (column := getattr(self, name)) is None else column[rows] for name in _ABOVE},
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,8 @@ from ml.schema import Column, ImpressionLog, Ints
 IMPRESSIONS = f"""
     WITH consented AS ({CONSENTED_SQL})
     SELECT extract(epoch FROM i.served_at)::float8, extract(epoch FROM c.occurred_at)::float8,
-           i.creative_id, i.line_item_id, i.slot_id, coalesce(v.pseudonym, ''), coalesce(d.device, '')
+           i.creative_id, i.line_item_id, i.campaign_id, i.advertiser_id, i.slot_id,
+           coalesce(v.pseudonym, ''), coalesce(d.device, '')
     FROM events_impression AS i
     LEFT JOIN events_addecision AS d ON d.decision_id = i.decision_id
     LEFT JOIN events_click AS c
@@ -90,10 +91,7 @@ class TrainingLog:
             device=self.device,
             has_profile=has_profile,
         )
-        log = self.log
-        return ImpressionLog(
-            log.time, log.click_time, log.creative, log.line_item, log.slot, log.visitor, context=columns
-        )
+        return replace(self.log, context=columns)
 
 
 @dataclass(frozen=True)
@@ -115,21 +113,27 @@ def training_log(*, until: datetime) -> TrainingLog:
     """Every counted impression served before `until`, with its click where that had arrived."""
     table = _copy(
         IMPRESSIONS,
-        ("time", "click_time", "creative", "line_item", "slot", "visitor", "device"),
+        (
+            *("time", "click_time", "creative", "line_item", "campaign", "advertiser", "slot"),
+            *("visitor", "device"),
+        ),
         text=("visitor", "device"),
         at=until,
     )
     slots = {slot.pk: slot for slot in AdSlot.objects.select_related("site")}
+    slot = table["slot"].astype(np.int64)
+    sites = np.array([slots[number].site_id for number in slot.tolist()], np.int64)
     log = ImpressionLog(
         time=table["time"],
         click_time=table["click_time"],
         creative=table["creative"].astype(np.int64),
         line_item=table["line_item"].astype(np.int64),
-        slot=table["slot"].astype(np.int64),
+        campaign=table["campaign"].astype(np.int64),
+        advertiser=table["advertiser"].astype(np.int64),
+        slot=slot,
+        site=sites,
         visitor=table["visitor"],
     )
-    site_of = {number: slot.site_id for number, slot in slots.items()}
-    sites = np.array([site_of[number] for number in log.slot.tolist()], np.int64)
     return TrainingLog(log, sites, table["device"], slots)
 
 

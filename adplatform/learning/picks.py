@@ -24,11 +24,11 @@ from adplatform.learning.models import VisitorVector
 from adplatform.learning.publish import SIMILARITY_WEIGHT, site_text
 from adplatform.learning.scorer import prior_ctr
 from adplatform.learning.statistics import (
-    VISITOR_CLICKS,
-    VISITOR_EXPECTED,
-    VISITOR_IMPRESSIONS,
+    REMEMBERED,
     LiveStatistics,
     frequency_field,
+    of_ads,
+    of_visitor,
     visitor_key,
 )
 from ml.ctr import features
@@ -47,8 +47,7 @@ class Library:
     `projected` holds Wv, zeros where a text has no vector; `place` is the ad's typical slot as a row of `slots`.
     """
 
-    creative: Ints
-    line_item: Ints
+    ids: Mapping[str, Ints]  # by ml.ctr.counters.ADS
     projected: Vectors
     has_vector: Mask
     bias: float
@@ -63,6 +62,10 @@ class Library:
 
     def __len__(self) -> int:
         return len(self.creative)
+
+    @property
+    def creative(self) -> Ints:
+        return self.ids["creative"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ def servable(at: datetime) -> list[Creative]:
         },
     )
     return list(
-        rows.only("pk", "line_item_id", "headline", "body", "format", "width", "height").order_by("pk")
+        rows.select_related("line_item__campaign")
+        .only(
+            *("pk", "headline", "body", "format", "width", "height"),
+            *("line_item__campaign_id", "line_item__campaign__organisation_id"),
+        )
+        .order_by("pk")
     )
 
 
@@ -107,8 +115,12 @@ def library(at: datetime) -> Library:
     known = embeddings.has_vector(V)
     V = np.where(known[:, None], V, np.float32(0))
     return Library(
-        creative=np.array([one.pk for one in creatives], np.int64),
-        line_item=np.array([one.line_item_id for one in creatives], np.int64),
+        ids={
+            "creative": np.array([one.pk for one in creatives], np.int64),
+            "line_item": np.array([one.line_item_id for one in creatives], np.int64),
+            "campaign": np.array([one.line_item.campaign_id for one in creatives], np.int64),
+            "advertiser": np.array([one.line_item.campaign.organisation_id for one in creatives], np.int64),
+        },
         projected=loaded.project(V) if loaded else V,
         has_vector=known,
         bias=loaded.bias if loaded else 0.0,
@@ -226,32 +238,31 @@ def _visitor_numbers(visitors: Sequence[str]) -> list[Mapping[bytes, bytes]]:
 def _raw(shelf: Library, asked: Asked, at: datetime) -> dict[str, Any]:
     """ml.ctr.features.RAW for each (visitor, chosen ad), row after row."""
     view, k, ad = shelf.statistics.view, asked.chosen.shape[1], asked.chosen.ravel()
-    creative, line_item = view.creative.at(shelf.creative[ad]), view.line_item.at(shelf.line_item[ad])
+    of_levels = {name: getattr(view, name).at(ids[ad]) for name, ids in shelf.ids.items()}
     slot = view.slot.at(np.array([one.pk for one in shelf.slots], np.int64))
+    site = view.site.at(np.array([one.site_id for one in shelf.slots], np.int64))
+    now = at.timestamp()
     place = shelf.place[ad]
-    fields = [frequency_field(number) for number in shelf.line_item.tolist()]
+    fields = [frequency_field(number) for number in shelf.ids["line_item"].tolist()]
     frequency = [
         float(numbers.get(fields[one], 0))
         for numbers, row in zip(asked.known, asked.chosen.tolist(), strict=True)
         for one in row
     ]
 
-    def of_visitor(field: bytes) -> Floats:
-        return np.repeat([float(numbers.get(field, 0)) for numbers in asked.known], k)
-
+    visitors = [of_visitor(numbers, now) for numbers in asked.known]
     return {
         "text_score": np.take_along_axis(asked.text, asked.chosen, axis=1).ravel(),
         "global_impressions": view.overall[0],
         "global_clicks": view.overall[1],
-        "creative_impressions": creative[0],
-        "creative_clicks": creative[1],
-        "line_item_impressions": line_item[0],
-        "line_item_clicks": line_item[1],
+        "global_expected": view.overall[2],
+        **of_ads(of_levels, faded={name: getattr(view, name).fading(now) for name in REMEMBERED}),
         "slot_impressions": slot[0][place],
         "slot_clicks": slot[1][place],
-        "visitor_impressions": of_visitor(VISITOR_IMPRESSIONS),
-        "visitor_clicks": of_visitor(VISITOR_CLICKS),
-        "visitor_expected": of_visitor(VISITOR_EXPECTED),
+        "slot_expected": slot[2][place],
+        "site_clicks": site[1][place],
+        "site_expected": site[2][place],
+        **{name: np.repeat([one[name] for one in visitors], k) for name in visitors[0]},
         "frequency": np.array(frequency),
         **_context(shelf, place, np.repeat(asked.has_profile.astype(np.float64), k), at),
     }

@@ -26,12 +26,12 @@ from adplatform.learning import context
 from adplatform.learning.statistics import (
     PROFILE,
     PROFILE_ENCODER,
-    VISITOR_CLICKS,
-    VISITOR_EXPECTED,
-    VISITOR_IMPRESSIONS,
+    REMEMBERED,
     LiveStatistics,
     View,
     frequency_field,
+    of_ads,
+    of_visitor,
 )
 from ml import artifacts
 from ml.ctr import counters, features
@@ -42,6 +42,7 @@ KIND = "serving"
 SETTINGS = "models.json"
 CREATIVES, CREATIVE_IDS, SITES, SITE_IDS = "creatives.npy", "creative_ids.npy", "sites.npy", "site_ids.npy"
 BLENDER = "blender"
+MOST_CTR = 0.9  # without a blender: what rates of a few clicks multiply to is never certain
 MOST_SD = 1.0  # an ad that nobody has seen: its odds within a factor of e, two times in three
 
 
@@ -66,8 +67,7 @@ class Aligned:
     """A snapshot's fixed candidate list as columns in its order."""
 
     fixed: Sequence[Candidate]
-    creative: Ints
-    line_item: Ints
+    ids: Mapping[str, Ints]  # by ml.ctr.counters.ADS
     pcvr: Floats
     frequency: list[bytes]
     vector_row: Ints
@@ -80,8 +80,7 @@ class AlignedCounts:
 
     view: View
     aligned: Aligned
-    creative: tuple[Floats, Floats]
-    line_item: tuple[Floats, Floats]
+    by_level: Mapping[str, Floats]
 
 
 class Models:
@@ -139,15 +138,16 @@ class Models:
         """The candidate list as columns, kept for as long as the same list is asked for."""
         known = self._aligned
         if known is None or known.fixed is not fixed:
-            creative = np.array([candidate.creative_id for candidate in fixed], np.int64)
-            line_item = np.array([candidate.line_item_id for candidate in fixed], np.int64)
-            rows = self.creatives.rows(creative)
+            ids = {
+                name: np.array([candidate.id_in(name) for candidate in fixed], np.int64)
+                for name in counters.ADS
+            }
+            rows = self.creatives.rows(ids["creative"])
             known = Aligned(
                 fixed=fixed,
-                creative=creative,
-                line_item=line_item,
+                ids=ids,
                 pcvr=np.array([candidate.pcvr for candidate in fixed], np.float64),
-                frequency=[frequency_field(number) for number in line_item.tolist()],
+                frequency=[frequency_field(number) for number in ids["line_item"].tolist()],
                 vector_row=rows,
                 has_vector=rows < len(self.creatives.ids),
             )
@@ -158,9 +158,8 @@ class Models:
         """The statistics in the list's order, computed once per view."""
         known = self._counts
         if known is None or known.view is not view or known.aligned is not aligned:
-            known = AlignedCounts(
-                view, aligned, view.creative.at(aligned.creative), view.line_item.at(aligned.line_item)
-            )
+            by_level = {name: getattr(view, name).at(ids) for name, ids in aligned.ids.items()}
+            known = AlignedCounts(view, aligned, by_level)
             self._counts = known
         return known
 
@@ -228,18 +227,23 @@ class RequestScorer:
         """The numbers of ml.ctr.features.RAW for these candidates, as known now."""
         aligned = self._models.aligned(candidates.fixed)
         counts = self._models.counts(self._view, aligned)
-        rows = candidates.rows
-        of_slot = self._view.slot.at(np.array([slot.id]))
+        rows, now, view = candidates.rows, request.at.timestamp(), self._view
+        slot_row = view.slot.at(np.array([slot.id]))[:, 0].tolist()
+        site_row = view.site.at(np.array([slot.site_id]))[:, 0].tolist()
         return {
             "text_score": self._text(slot, candidates)[rows],
-            "global_impressions": self._view.overall[0],
-            "global_clicks": self._view.overall[1],
-            "creative_impressions": counts.creative[0][rows],
-            "creative_clicks": counts.creative[1][rows],
-            "line_item_impressions": counts.line_item[0][rows],
-            "line_item_clicks": counts.line_item[1][rows],
-            "slot_impressions": float(of_slot[0][0]),
-            "slot_clicks": float(of_slot[1][0]),
+            "global_impressions": view.overall[0],
+            "global_clicks": view.overall[1],
+            "global_expected": view.overall[2],
+            **of_ads(
+                {name: table[:, rows] for name, table in counts.by_level.items()},
+                faded={name: getattr(view, name).fading(now) for name in REMEMBERED},
+            ),
+            "slot_impressions": slot_row[0],
+            "slot_clicks": slot_row[1],
+            "slot_expected": slot_row[2],
+            "site_clicks": site_row[1],
+            "site_expected": site_row[2],
             **self._visitor_numbers(request, aligned, rows),
             **context.of_request(
                 request.at,
@@ -255,9 +259,7 @@ class RequestScorer:
             return {}
         get = self._visitor.get
         return {
-            "visitor_impressions": float(get(VISITOR_IMPRESSIONS, 0)),
-            "visitor_clicks": float(get(VISITOR_CLICKS, 0)),
-            "visitor_expected": float(get(VISITOR_EXPECTED, 0)),
+            **of_visitor(self._visitor, request.at.timestamp()),
             "frequency": np.array([float(get(aligned.frequency[row], 0)) for row in rows.tolist()]),
         }
 
@@ -274,19 +276,15 @@ class RequestScorer:
         models = self._models
         u = profile if profile is not None else _site_vector(models.sites, site_id)
         if u is None:
-            return np.full(len(aligned.creative), np.nan)
+            return np.full(len(aligned.fixed), np.nan)
         scores = (models.creatives.vectors @ u)[aligned.vector_row].astype(np.float64) + models.bias
         return np.where(aligned.has_vector, scores, np.nan)
 
 
 def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:
-    """Without a blender: the creative's smoothed CTR, its odds moved by how its text score differs from the others'."""
-    overall = counters.global_ctr(raw["global_clicks"], raw["global_impressions"])
-    ctr = counters.creative_ctr(
-        (raw["creative_impressions"], raw["creative_clicks"]),
-        (raw["line_item_impressions"], raw["line_item_clicks"]),
-        overall,
-    )
+    """Without a blender: the creative's smoothed CTR in this slot, its odds moved by how its text score differs from the
+    others'."""
+    ctr = np.minimum(counters.ad_rates(raw).creative * counters.place_lifts(raw)[0], MOST_CTR)
     text = np.asarray(raw["text_score"], np.float64)
     known = ~np.isnan(text)
     lift = np.where(known, text - (text[known].mean() if known.any() else 0.0), 0.0) * text_weight

@@ -11,6 +11,7 @@ from datetime import datetime
 import redis
 
 from adplatform.billing import queries as billing
+from adplatform.core import clock
 from adplatform.events import ingest
 from adplatform.events.facts import Fact
 from adplatform.learning import feedback, live
@@ -33,7 +34,8 @@ def drain(
             live.apply(hot, facts)
             feedback.apply(hot, facts)
 
-    return ingest.drain(
+    began_at = at or clock.now()
+    carried = ingest.drain(
         events,
         granted=billing.granted,
         after_commit=count,
@@ -42,6 +44,9 @@ def drain(
         consumer=consumer,
         block_milliseconds=block_milliseconds,
     )
+    if hot is not None and carried < limit:  # the stream was read to its end
+        live.note_until(hot, began_at)
+    return carried
 
 
 def drain_all(events: redis.Redis, hot: redis.Redis | None, *, at: datetime | None = None) -> int:

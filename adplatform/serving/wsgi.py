@@ -375,6 +375,7 @@ def metrics(_: Environ, __: str) -> Response:
         "adplatform_snapshot_ads": float(len(snapshot.candidates)) if snapshot else 0.0,
         "adplatform_snapshots_refused": float(serving.snapshots.refused),
         "adplatform_statistics_age_seconds": now.timestamp() - serving.statistics_at,
+        "adplatform_counters_age_seconds": now.timestamp() - serving.statistics.view.until,
         "adplatform_decisions_waiting": float(serving.stream.waiting),
         "adplatform_decisions_dropped": float(serving.stream.dropped),
         "adplatform_events_spooled": float(serving.stream.spooled),

@@ -3,16 +3,20 @@
 The state is additive: an impression and a click each add numbers to a few counters, so that the ingest process
 can keep the same state in a key-value store by increments:
 
-    global                  impressions, clicks
-    creative, line item     impressions, clicks
-    slot                    impressions, clicks
-    visitor                 impressions, clicks, expected
-    visitor × line item     impressions
+    all, slot, site                                impressions, clicks, expected
+    creative, line item, campaign, advertiser      impressions, clicks, exposure
+    visitor                                        impressions, clicks, expected
+    visitor × line item                            impressions
 
-`expected` adds up, over the visitor's impressions, the creative's smoothed CTR at that moment. What the visitor
-clicked beyond it says how click-ready he is, apart from how good the ads were that he happened to see.
+An ad must not look good because it stood where people click. Each impression has two estimates, taken just before
+it: q, the click rate of the creative in an average place, and l, how many times an average place the slot is
+clicked. `exposure` adds up l over an ad's impressions, `expected` adds up q over a place's (and q·l over a
+visitor's), so that clicks / exposure is a rate apart from places, and clicks / expected a place apart from ads.
 
-Rates are smoothed towards their parent: creative → line item → global; slot → global; visitor → global.
+Rates are smoothed towards their parent: creative → line item → campaign → advertiser → all; slot → site → all. A
+level that was never seen, or whose key is None, has its parent's rate.
+
+Recent sums of creatives, line items and visitors forget: what is `HALF_LIFE_SECONDS` old counts half.
 """
 
 from __future__ import annotations
@@ -27,23 +31,48 @@ from ml.schema import Floats
 # Prior strengths: how many impressions at the parent's rate an entity starts with.
 GLOBAL_CTR = 0.01
 GLOBAL_STRENGTH = 1_000.0
+ADVERTISER_STRENGTH = 1_000.0
+CAMPAIGN_STRENGTH = 500.0
 LINE_ITEM_STRENGTH = 300.0
 CREATIVE_STRENGTH = 100.0
-SLOT_STRENGTH = 300.0
 VISITOR_STRENGTH = 30.0
 RESIDUAL_STRENGTH = 3.0
+# Of places: how many clicks, all as expected, a slot or site starts with.
+PLACE_STRENGTH = 15.0
+MOST_LIFT = 10.0  # a place beyond that, or below its inverse, is taken for one with too few clicks
+HALF_LIFE_SECONDS = 3 * 86_400.0
 
 CONSTANTS = (
     GLOBAL_CTR,
     GLOBAL_STRENGTH,
+    ADVERTISER_STRENGTH,
+    CAMPAIGN_STRENGTH,
     LINE_ITEM_STRENGTH,
     CREATIVE_STRENGTH,
-    SLOT_STRENGTH,
     VISITOR_STRENGTH,
     RESIDUAL_STRENGTH,
+    PLACE_STRENGTH,
+    MOST_LIFT,
+    HALF_LIFE_SECONDS,
 )
 
+ADS = ("creative", "line_item", "campaign", "advertiser")
+PLACES = ("slot", "site")
+RECENT = ("creative", "line_item", "visitor")
+
 Number = TypeVar("Number", float, Floats)
+
+
+class Keys(NamedTuple):
+    """Whom an impression belongs to; anything hashable, None where it is not known or must not be."""
+
+    creative: Hashable
+    line_item: Hashable = None
+    campaign: Hashable = None
+    advertiser: Hashable = None
+    slot: Hashable = None
+    site: Hashable = None
+    visitor: Hashable = None
 
 
 class Raw(NamedTuple):
@@ -51,16 +80,42 @@ class Raw(NamedTuple):
 
     global_impressions: float
     global_clicks: float
+    global_expected: float
     creative_impressions: float
     creative_clicks: float
+    creative_exposure: float
     line_item_impressions: float
     line_item_clicks: float
+    line_item_exposure: float
+    campaign_clicks: float
+    campaign_exposure: float
+    advertiser_clicks: float
+    advertiser_exposure: float
     slot_impressions: float
     slot_clicks: float
+    slot_expected: float
+    site_clicks: float
+    site_expected: float
     visitor_impressions: float
     visitor_clicks: float
     visitor_expected: float
     frequency: float
+    creative_recent_clicks: float
+    creative_recent_exposure: float
+    line_item_recent_clicks: float
+    line_item_recent_exposure: float
+    visitor_recent_impressions: float
+    visitor_recent_clicks: float
+    visitor_recent_expected: float
+
+
+class AdRates(NamedTuple):
+    """Smoothed click rates in an average place."""
+
+    creative: Any
+    line_item: Any
+    advertiser: Any
+    overall: Any
 
 
 def smoothed(clicks: Number, impressions: Number, parent: Number, strength: float) -> Number:
@@ -73,12 +128,46 @@ def global_ctr(clicks: Number, impressions: Number) -> Number:
     return (clicks + GLOBAL_STRENGTH * GLOBAL_CTR) / (impressions + GLOBAL_STRENGTH)
 
 
-def creative_ctr(
-    creative: tuple[Number, Number], line_item: tuple[Number, Number], overall: Number
-) -> Number:
-    """A creative's smoothed CTR from (impressions, clicks) of itself and of its line item."""
-    parent = smoothed(line_item[1], line_item[0], overall, LINE_ITEM_STRENGTH)
-    return smoothed(creative[1], creative[0], parent, CREATIVE_STRENGTH)
+def ad_rates(raw: Mapping[str, Any]) -> AdRates:
+    """The chain from everything down to the creative."""
+    overall = global_ctr(raw["global_clicks"], raw["global_impressions"])
+    advertiser = smoothed(raw["advertiser_clicks"], raw["advertiser_exposure"], overall, ADVERTISER_STRENGTH)
+    campaign = smoothed(raw["campaign_clicks"], raw["campaign_exposure"], advertiser, CAMPAIGN_STRENGTH)
+    line_item = smoothed(raw["line_item_clicks"], raw["line_item_exposure"], campaign, LINE_ITEM_STRENGTH)
+    creative = smoothed(raw["creative_clicks"], raw["creative_exposure"], line_item, CREATIVE_STRENGTH)
+    return AdRates(creative, line_item, advertiser, overall)
+
+
+def recent_ad_rate(raw: Mapping[str, Any], rates: AdRates) -> Any:
+    """The creative's rate of late: its own recent clicks lean on its rate of all time, moved as its line item moved."""
+    line_item = smoothed(
+        raw["line_item_recent_clicks"],
+        raw["line_item_recent_exposure"],
+        rates.line_item,
+        LINE_ITEM_STRENGTH,
+    )
+    expected = rates.creative * line_item / rates.line_item
+    return smoothed(
+        raw["creative_recent_clicks"], raw["creative_recent_exposure"], expected, CREATIVE_STRENGTH
+    )
+
+
+def place_lifts(raw: Mapping[str, Any]) -> tuple[Any, Any]:
+    """How many times an average place the slot and its site are clicked by the same people for the same ads."""
+    overall = _place(raw["global_clicks"], raw["global_expected"], 1.0)
+    site = _place(raw["site_clicks"], raw["site_expected"], overall)
+    slot = _place(raw["slot_clicks"], raw["slot_expected"], site)
+    return _bounded(slot / overall), _bounded(site / overall)
+
+
+def _place(clicks: Any, expected: Any, parent: Any) -> Any:
+    return (clicks + PLACE_STRENGTH * parent) / (expected + PLACE_STRENGTH)
+
+
+def _bounded(lift: Any) -> Any:
+    if isinstance(lift, float):  # of one request: numpy would cost more than all else here
+        return min(max(lift, 1 / MOST_LIFT), MOST_LIFT)
+    return np.minimum(np.maximum(lift, 1 / MOST_LIFT), MOST_LIFT)
 
 
 def visitor_residual(clicks: Number, expected: Number, impressions: Number) -> Number:
@@ -87,79 +176,127 @@ def visitor_residual(clicks: Number, expected: Number, impressions: Number) -> N
 
 
 class Statistics:
-    """The counters in memory. Ids may be anything hashable; a visitor of None leaves and reads nothing."""
+    """The counters in memory. Rows are [impressions, clicks, exposure or expected]; recent rows the same and the
+    moment that they are discounted to. A key of None leaves and reads nothing."""
 
     def __init__(self) -> None:
-        self.overall = [0.0, 0.0]
+        self.overall = [0.0, 0.0, 0.0]
         self.creative: dict[Hashable, list[float]] = {}
         self.line_item: dict[Hashable, list[float]] = {}
+        self.campaign: dict[Hashable, list[float]] = {}
+        self.advertiser: dict[Hashable, list[float]] = {}
         self.slot: dict[Hashable, list[float]] = {}
+        self.site: dict[Hashable, list[float]] = {}
         self.visitor: dict[Hashable, list[float]] = {}
         self.frequency: dict[Hashable, dict[Hashable, float]] = {}
+        self.recent: dict[str, dict[Hashable, list[float]]] = {name: {} for name in RECENT}
 
-    def observe_impression(
-        self, creative: Hashable, line_item: Hashable, slot: Hashable, visitor: Hashable | None
-    ) -> float:
-        """Count one impression; returns the creative's smoothed CTR just before it."""
-        of_creative = self.creative.setdefault(creative, [0.0, 0.0])
-        of_line_item = self.line_item.setdefault(line_item, [0.0, 0.0])
-        of_slot = self.slot.setdefault(slot, [0.0, 0.0])
-        overall = global_ctr(self.overall[1], self.overall[0])
-        expected = creative_ctr((of_creative[0], of_creative[1]), (of_line_item[0], of_line_item[1]), overall)
+    def observe_impression(self, keys: Keys, at: float) -> tuple[float, float]:
+        """Count one impression served at `at`, in seconds; returns (q, l) just before it."""
+        rate, lift = self.estimate(keys)
+        amounts = {"visitor": rate * lift, "slot": rate, "site": rate}
         self.overall[0] += 1
-        of_creative[0] += 1
-        of_line_item[0] += 1
-        of_slot[0] += 1
-        if visitor is not None:
-            of_visitor = self.visitor.setdefault(visitor, [0.0, 0.0, 0.0])
-            of_visitor[0] += 1
-            of_visitor[2] += expected
-            seen = self.frequency.setdefault(visitor, {})
-            seen[line_item] = seen.get(line_item, 0.0) + 1
-        return expected
+        self.overall[2] += rate
+        for name, key in zip(Keys._fields, keys, strict=True):
+            if key is None:
+                continue
+            amount = amounts.get(name, lift)
+            row = _row(getattr(self, name), key)
+            row[0] += 1
+            row[2] += amount
+            if name in self.recent:
+                self._add_recent(name, key, at, (1.0, 0.0, amount))
+        if keys.visitor is not None:
+            seen = self.frequency.setdefault(keys.visitor, {})
+            seen[keys.line_item] = seen.get(keys.line_item, 0.0) + 1
+        return rate, lift
 
-    def observe_click(
-        self, creative: Hashable, line_item: Hashable, slot: Hashable, visitor: Hashable | None
-    ) -> None:
-        """Count one click of an impression that was counted before."""
+    def observe_click(self, keys: Keys, at: float) -> None:
+        """Count one click, arrived at `at`, of an impression that was counted before."""
         self.overall[1] += 1
-        self.creative.setdefault(creative, [0.0, 0.0])[1] += 1
-        self.line_item.setdefault(line_item, [0.0, 0.0])[1] += 1
-        self.slot.setdefault(slot, [0.0, 0.0])[1] += 1
-        if visitor is not None:
-            self.visitor.setdefault(visitor, [0.0, 0.0, 0.0])[1] += 1
+        for name, key in zip(Keys._fields, keys, strict=True):
+            if key is None:
+                continue
+            _row(getattr(self, name), key)[1] += 1
+            if name in self.recent:
+                self._add_recent(name, key, at, (0.0, 1.0, 0.0))
 
-    def raw(self, creative: Hashable, line_item: Hashable, slot: Hashable, visitor: Hashable | None) -> Raw:
-        """The numbers as known now; zeros for what was never seen."""
-        of_creative = self.creative.get(creative, _UNSEEN)
-        of_line_item = self.line_item.get(line_item, _UNSEEN)
-        of_slot = self.slot.get(slot, _UNSEEN)
-        if visitor is None:
-            of_visitor, frequency = _NOBODY, _NAN
+    def estimate(self, keys: Keys) -> tuple[float, float]:
+        """(q, l): the creative's click rate in an average place, and how many times one the slot is clicked."""
+        impressions, clicks, expected = self.overall
+        rate = global_ctr(clicks, impressions)
+        for name, strength in _CHAIN:
+            row = getattr(self, name).get(getattr(keys, name), _UNSEEN)
+            rate = (row[1] + strength * rate) / (row[2] + strength)
+        overall = place = (clicks + PLACE_STRENGTH) / (expected + PLACE_STRENGTH)
+        for table, key in ((self.site, keys.site), (self.slot, keys.slot)):
+            row = table.get(key, _UNSEEN)
+            place = (row[1] + PLACE_STRENGTH * place) / (row[2] + PLACE_STRENGTH)
+        return rate, float(_bounded(place / overall))
+
+    def raw(self, keys: Keys, at: float) -> Raw:
+        """The numbers as known at `at`; zeros for what was never seen."""
+        creative = self.creative.get(keys.creative, _UNSEEN)
+        line_item = self.line_item.get(keys.line_item, _UNSEEN)
+        campaign = self.campaign.get(keys.campaign, _UNSEEN)
+        advertiser = self.advertiser.get(keys.advertiser, _UNSEEN)
+        slot = self.slot.get(keys.slot, _UNSEEN)
+        site = self.site.get(keys.site, _UNSEEN)
+        of_creative = self._recent("creative", keys.creative, at)
+        of_line_item = self._recent("line_item", keys.line_item, at)
+        if keys.visitor is None:
+            visitor, of_visitor, frequency = _NOBODY, _NOBODY, _NAN
         else:
-            of_visitor = self.visitor.get(visitor, _UNSEEN)
-            frequency = self.frequency.get(visitor, _NOTHING).get(line_item, 0.0)
-        return Raw(
-            self.overall[0],
-            self.overall[1],
-            of_creative[0],
-            of_creative[1],
-            of_line_item[0],
-            of_line_item[1],
-            of_slot[0],
-            of_slot[1],
-            of_visitor[0],
-            of_visitor[1],
-            of_visitor[2],
-            frequency,
+            visitor = self.visitor.get(keys.visitor, _UNSEEN)
+            of_visitor = self._recent("visitor", keys.visitor, at)
+            frequency = self.frequency.get(keys.visitor, _NOTHING).get(keys.line_item, 0.0)
+        return Raw._make(
+            (
+                *self.overall,
+                *creative,
+                *line_item,
+                *campaign[1:],
+                *advertiser[1:],
+                *slot,
+                *site[1:],
+                *visitor,
+                frequency,
+                *of_creative[1:],
+                *of_line_item[1:],
+                *of_visitor,
+            )
         )
+
+    def _add_recent(self, name: str, key: Hashable, at: float, amounts: tuple[float, float, float]) -> None:
+        """Sums stay discounted to the newest moment; what comes late counts for as little as it would by now."""
+        row = self.recent[name].get(key)
+        if row is None:
+            row = self.recent[name][key] = [0.0, 0.0, 0.0, at]
+        if at > row[3]:
+            left = 2.0 ** ((row[3] - at) / HALF_LIFE_SECONDS)
+            row[0] *= left
+            row[1] *= left
+            row[2] *= left
+            row[3] = at
+        weight = 2.0 ** ((at - row[3]) / HALF_LIFE_SECONDS)
+        row[0] += weight * amounts[0]
+        row[1] += weight * amounts[1]
+        row[2] += weight * amounts[2]
+
+    def _recent(self, name: str, key: Hashable, at: float) -> list[float]:
+        row = self.recent[name].get(key)
+        if row is None:
+            return _UNSEEN
+        left = 2.0 ** ((row[3] - at) / HALF_LIFE_SECONDS)
+        return [row[0] * left, row[1] * left, row[2] * left]
 
     def as_dict(self) -> dict[str, Any]:
         """The whole state as plain dicts and lists (ids stay as they are)."""
         return {
             "overall": list(self.overall),
-            **{name: {key: list(row) for key, row in getattr(self, name).items()} for name in _ENTITIES},
+            **{name: _copied(getattr(self, name)) for name in Keys._fields},
             "frequency": {key: dict(seen) for key, seen in self.frequency.items()},
+            "recent": {name: _copied(rows) for name, rows in self.recent.items()},
         }
 
     @classmethod
@@ -167,13 +304,30 @@ class Statistics:
         """The inverse of `as_dict`."""
         statistics = cls()
         statistics.overall = list(state["overall"])
-        for name in _ENTITIES:
-            setattr(statistics, name, {key: list(row) for key, row in state[name].items()})
+        for name in Keys._fields:
+            setattr(statistics, name, _copied(state[name]))
         statistics.frequency = {key: dict(seen) for key, seen in state["frequency"].items()}
+        statistics.recent = {name: _copied(rows) for name, rows in state["recent"].items()}
         return statistics
 
 
-_ENTITIES = ("creative", "line_item", "slot", "visitor")
+def _row(table: dict[Hashable, list[float]], key: Hashable) -> list[float]:
+    row = table.get(key)
+    if row is None:
+        row = table[key] = [0.0, 0.0, 0.0]
+    return row
+
+
+def _copied(rows: Mapping[Hashable, list[float]]) -> dict[Hashable, list[float]]:
+    return {key: list(row) for key, row in rows.items()}
+
+
+_CHAIN = (
+    ("advertiser", ADVERTISER_STRENGTH),
+    ("campaign", CAMPAIGN_STRENGTH),
+    ("line_item", LINE_ITEM_STRENGTH),
+    ("creative", CREATIVE_STRENGTH),
+)
 _NAN = float(np.nan)
 _UNSEEN = [0.0, 0.0, 0.0]
 _NOBODY = [_NAN, _NAN, _NAN]

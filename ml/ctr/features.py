@@ -7,6 +7,7 @@ depends on bids, budgets or floors: a price must not change the click probabilit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +21,17 @@ RAW = ("text_score", *Raw._fields, *CONTEXT)
 NAMES = (
     "text_score",
     "creative_ctr",
+    "creative_recent_ctr",
     "creative_log_impressions",
     "line_item_ctr",
     "line_item_log_impressions",
-    "slot_ctr",
+    "slot_lift",
+    "site_lift",
     "slot_log_impressions",
     "visitor_ctr",
     "visitor_log_impressions",
     "visitor_residual",
+    "visitor_recent_residual",
     "frequency_log",
     "position",
     "hour",
@@ -40,13 +44,25 @@ NAMES = (
 )
 
 # A larger value of these must not lower the predicted probability.
-RISING = frozenset({"text_score", "creative_ctr", "line_item_ctr", "slot_ctr", "visitor_ctr"})
+RISING = frozenset(
+    {
+        "text_score",
+        "creative_ctr",
+        "creative_recent_ctr",
+        "line_item_ctr",
+        "slot_lift",
+        "site_lift",
+        "visitor_ctr",
+    }
+)
 
 SCHEMA = schema_hash((*NAMES, *(repr(constant) for constant in counters.CONSTANTS)))
 
 DEVICES = {"desktop": 0.0, "mobile": 1.0, "tablet": 2.0, "tv": 3.0}
 FORMATS = {"banner": 0.0, "native": 1.0, "video": 2.0, "audio": 3.0}
 _COPIED = ("text_score", "position", "hour", "weekday", "device", "has_profile", "format")
+_OF_ADS_AND_PLACES = {name for name in Raw._fields if not name.startswith("visitor") and name != "frequency"}
+_MISSING = {name: 0.0 if name in _OF_ADS_AND_PLACES else float("nan") for name in RAW}
 _AT = {name: index for index, name in enumerate(NAMES)}
 
 
@@ -64,10 +80,11 @@ def build(raw: Mapping[str, Column | float]) -> Vectors:
     """Feature rows, float32 of shape (n, len(NAMES)), NaN where something is missing.
 
     `raw` maps names of RAW to a column of n numbers, or to one number that holds for all rows (a request's
-    hour); a missing name is unknown. `creative_impressions` must be a column: it says how many rows there are.
+    hour). A missing name is unknown; counters of ads and places that are missing were never raised.
+    `creative_impressions` must be a column: it says how many rows there are.
     """
-    columns = {name: np.asarray(raw.get(name, np.nan), dtype=np.float64) for name in RAW}
-    out = np.empty((len(columns["creative_impressions"]), len(NAMES)), dtype=np.float32)
+    columns = {name: _number(raw.get(name, missing)) for name, missing in _MISSING.items()}
+    out = np.empty((len(raw["creative_impressions"]), len(NAMES)), dtype=np.float32)  # type: ignore[arg-type]
     _fill_rates(out, columns)
     _fill_visitor(out, columns)
     for name in _COPIED:
@@ -78,27 +95,27 @@ def build(raw: Mapping[str, Column | float]) -> Vectors:
     return out
 
 
-def _fill_rates(out: Vectors, raw: Mapping[str, Floats]) -> None:
-    overall = counters.global_ctr(raw["global_clicks"], raw["global_impressions"])
-    line_item = counters.smoothed(
-        raw["line_item_clicks"], raw["line_item_impressions"], overall, counters.LINE_ITEM_STRENGTH
-    )
-    out[:, _AT["line_item_ctr"]] = line_item
-    out[:, _AT["creative_ctr"]] = counters.smoothed(
-        raw["creative_clicks"], raw["creative_impressions"], line_item, counters.CREATIVE_STRENGTH
-    )
-    out[:, _AT["slot_ctr"]] = counters.smoothed(
-        raw["slot_clicks"], raw["slot_impressions"], overall, counters.SLOT_STRENGTH
-    )
+def _number(value: Column | float) -> Floats | float:
+    """A column as float64; one number stays one, since numpy is slow with those."""
+    return float(value) if isinstance(value, int | float | np.generic) else np.asarray(value, np.float64)
+
+
+def _fill_rates(out: Vectors, raw: Mapping[str, Any]) -> None:
+    rates = counters.ad_rates(raw)
+    out[:, _AT["creative_ctr"]] = rates.creative
+    out[:, _AT["creative_recent_ctr"]] = counters.recent_ad_rate(raw, rates)
+    out[:, _AT["line_item_ctr"]] = rates.line_item
+    out[:, _AT["slot_lift"]], out[:, _AT["site_lift"]] = counters.place_lifts(raw)
     out[:, _AT["visitor_ctr"]] = counters.smoothed(
-        raw["visitor_clicks"], raw["visitor_impressions"], overall, counters.VISITOR_STRENGTH
+        raw["visitor_clicks"], raw["visitor_impressions"], rates.overall, counters.VISITOR_STRENGTH
     )
     for entity in ("creative", "line_item", "slot", "visitor"):
         out[:, _AT[f"{entity}_log_impressions"]] = np.log1p(raw[f"{entity}_impressions"])
 
 
-def _fill_visitor(out: Vectors, raw: Mapping[str, Floats]) -> None:
-    out[:, _AT["visitor_residual"]] = counters.visitor_residual(
-        raw["visitor_clicks"], raw["visitor_expected"], raw["visitor_impressions"]
-    )
+def _fill_visitor(out: Vectors, raw: Mapping[str, Any]) -> None:
+    for prefix in ("visitor", "visitor_recent"):
+        out[:, _AT[f"{prefix}_residual"]] = counters.visitor_residual(
+            raw[f"{prefix}_clicks"], raw[f"{prefix}_expected"], raw[f"{prefix}_impressions"]
+        )
     out[:, _AT["frequency_log"]] = np.log1p(raw["frequency"])

@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from ml.ctr.counters import Raw, Statistics
+from ml.ctr.counters import Keys, Raw, Statistics
 from ml.schema import Floats, ImpressionLog
 
 
@@ -34,25 +34,29 @@ def replay(
         now = times[by_time[start]]
         end = start
         while arrived < len(clicks) and clicks[arrived][0] < now:
-            known.observe_click(*keys[clicks[arrived][1]])
+            known.observe_click(keys[clicks[arrived][1]], clicks[arrived][0])
             arrived += 1
         while end < len(by_time) and times[by_time[end]] == now:
-            seen.append(known.raw(*keys[by_time[end]]))
+            seen.append(known.raw(keys[by_time[end]], now))
             end += 1
         for row in by_time[start:end]:
-            known.observe_impression(*keys[row])
+            known.observe_impression(keys[row], now)
         start = end
-    for _, row in clicks[arrived:]:
-        known.observe_click(*keys[row])
+    for arrival, row in clicks[arrived:]:
+        known.observe_click(keys[row], arrival)
     columns = _columns(seen, by_time)
     columns.update({name: np.asarray(column, dtype=np.float64) for name, column in log.context.items()})
     columns["text_score"] = np.full(len(log), np.nan) if text_score is None else text_score
     return columns
 
 
-def _keys(log: ImpressionLog) -> list[tuple[object, object, object, object | None]]:
+def _keys(log: ImpressionLog) -> list[Keys]:
+    columns = [
+        [None] * len(log) if (column := getattr(log, name)) is None else column.tolist()
+        for name in Keys._fields[:-1]
+    ]
     visitors = [_identifier(visitor) for visitor in log.visitor.tolist()]
-    return list(zip(log.creative.tolist(), log.line_item.tolist(), log.slot.tolist(), visitors, strict=True))
+    return list(map(Keys, *columns, visitors))
 
 
 def _identifier(visitor: object) -> object | None:

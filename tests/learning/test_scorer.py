@@ -61,12 +61,16 @@ def replayed(world: World, visitor: str, slot: Any) -> Any:
     """What training sees of one more request at noon, with all ads shown in it."""
     known, count = export.training_log(until=NOON), len(world.creatives)
     log, creatives = known.log, world.creatives
+    campaigns = [one.line_item.campaign for one in creatives]
     more = ImpressionLog(
         time=np.append(log.time, [NOON.timestamp()] * count),
         click_time=np.append(log.click_time, [np.nan] * count),
         creative=np.append(log.creative, [one.pk for one in creatives]),
         line_item=np.append(log.line_item, [one.line_item_id for one in creatives]),
+        campaign=np.append(log.campaign, [one.pk for one in campaigns]),
+        advertiser=np.append(log.advertiser, [one.organisation_id for one in campaigns]),
         slot=np.append(log.slot, [slot.id] * count),
+        site=np.append(log.site, [slot.site_id] * count),
         visitor=np.append(log.visitor, [visitor] * count),
     )
     site = np.append(known.site, [slot.site_id] * count)
@@ -86,7 +90,7 @@ def test_features_live_equal_those_of_training(hot: Any, tmp_path: Path, known: 
     served = features.build(scorer.raw(request, slot, everyone(world)))
     trained = replayed(world, visitor or "", slot)
     assert not np.isnan(served[:, features.NAMES.index("text_score")]).any()
-    np.testing.assert_allclose(served, trained, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(served, trained, rtol=1e-6, atol=1e-6)
 
 
 def test_an_ad_about_what_a_visitor_reads_scores_highest(hot: Any, tmp_path: Path) -> None:

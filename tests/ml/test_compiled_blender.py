@@ -107,7 +107,7 @@ import sys
 import numpy as np
 from ml.ctr import counters, features
 from ml.ctr.runtime import CompiledBlender
-known = counters.Statistics().raw("c", "l", "s", None)
+known = counters.Statistics().raw(counters.Keys("c", "l"), 0.0)
 X = features.build({{name: [value] for name, value in known._asdict().items()}})
 assert 0 < CompiledBlender.load({str(folder)!r}).predict(X)[0] < 1
 heavy = {{"lightgbm", "pandas", "sklearn", "torch", "transformers", "onnx", "scipy", "django"}}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.ctr import counters, features
-from ml.ctr.counters import Statistics
+from ml.ctr.counters import Keys, Statistics
 from ml.ctr.replay import replay
 from ml.schema import ImpressionLog
 from tests.ml.logs import world
@@ -38,31 +38,107 @@ def test_a_row_sees_impressions_served_and_clicks_arrived_strictly_before_it() -
     assert raw["frequency"].tolist() == [0, 1, 1, 3, 4]
 
 
+KEYS = Keys("c", "l", "k", "a", "s", "p", "v")
+
+
 def test_expected_clicks_add_up_what_the_shown_creatives_promised() -> None:
     statistics = Statistics()
-    first = statistics.observe_impression("c", "l", "s", "v")
-    assert first == counters.GLOBAL_CTR  # nothing is known: the rate of all
-    statistics.observe_click("c", "l", "s", "v")
-    overall = (1 + counters.GLOBAL_STRENGTH * counters.GLOBAL_CTR) / (1 + counters.GLOBAL_STRENGTH)
-    parent = (1 + counters.LINE_ITEM_STRENGTH * overall) / (1 + counters.LINE_ITEM_STRENGTH)
-    second = statistics.observe_impression("c", "l", "s", "v")
-    assert second == (1 + counters.CREATIVE_STRENGTH * parent) / (1 + counters.CREATIVE_STRENGTH)
-    raw = statistics.raw("c", "l", "s", "v")
-    assert (raw.visitor_impressions, raw.visitor_clicks, raw.visitor_expected) == (2, 1, first + second)
+    first, lift = statistics.observe_impression(KEYS, 0.0)
+    assert first == pytest.approx(counters.GLOBAL_CTR)  # nothing is known: the rate of all
+    assert lift == 1.0
+    statistics.observe_click(KEYS, 1.0)
+    rate = (1 + counters.GLOBAL_STRENGTH * counters.GLOBAL_CTR) / (1 + counters.GLOBAL_STRENGTH)
+    for strength in (
+        counters.ADVERTISER_STRENGTH,
+        counters.CAMPAIGN_STRENGTH,
+        counters.LINE_ITEM_STRENGTH,
+        counters.CREATIVE_STRENGTH,
+    ):
+        rate = (1 + strength * rate) / (1 + strength)
+    second, its_lift = statistics.observe_impression(KEYS, 2.0)
+    assert second == rate
+    raw = statistics.raw(KEYS, 2.0)
+    assert (raw.visitor_impressions, raw.visitor_clicks) == (2, 1)
+    assert raw.visitor_expected == first + second * its_lift
+    assert raw.slot_expected == first + second
+    assert raw.creative_exposure == 1 + its_lift
     X = features.build({name: np.array([value]) for name, value in raw._asdict().items()})
     residual = X[0, features.NAMES.index("visitor_residual")]
-    assert residual == pytest.approx((1 - first - second) / (2 + 3), rel=1e-6)
+    assert residual == pytest.approx((1 - raw.visitor_expected) / (2 + 3), rel=1e-6)
 
 
 def test_without_an_identifier_nothing_of_the_visitor_is_read_or_left() -> None:
     statistics = Statistics()
-    statistics.observe_impression("c", "l", "s", None)
-    statistics.observe_click("c", "l", "s", None)
+    nobody = KEYS._replace(visitor=None)
+    statistics.observe_impression(nobody, 0.0)
+    statistics.observe_click(nobody, 0.0)
     assert statistics.visitor == {}
     assert statistics.frequency == {}
-    raw = statistics.raw("c", "l", "s", None)
-    assert np.isnan([raw.visitor_impressions, raw.visitor_clicks, raw.visitor_expected, raw.frequency]).all()
+    raw = statistics.raw(nobody, 1.0)
+    of_visitor = [value for name, value in raw._asdict().items() if name.startswith(("visitor", "freq"))]
+    assert len(of_visitor) == 7
+    assert np.isnan(of_visitor).all()
     assert (raw.creative_impressions, raw.creative_clicks) == (1, 1)
+
+
+def built(statistics: Statistics, keys: Keys, at: float = 0.0) -> dict[str, float]:
+    X = features.build(
+        {name: np.array([value]) for name, value in statistics.raw(keys, at)._asdict().items()}
+    )
+    return dict(zip(features.NAMES, X[0].tolist(), strict=True))
+
+
+def test_a_level_that_nobody_saw_has_the_rate_of_the_level_above() -> None:
+    statistics = Statistics()
+    for _ in range(2_000):
+        statistics.observe_impression(KEYS, 0.0)
+    for _ in range(100):
+        statistics.observe_click(KEYS, 0.0)
+    line_item, advertiser = (
+        built(statistics, KEYS)["line_item_ctr"],
+        counters.ad_rates(statistics.raw(KEYS, 0.0)._asdict()).advertiser,
+    )
+    new_creative = built(statistics, KEYS._replace(creative="new"))
+    assert new_creative["creative_ctr"] == new_creative["line_item_ctr"] == line_item
+    new_campaign = built(statistics, KEYS._replace(creative="new", line_item="new", campaign="new"))
+    assert new_campaign["creative_ctr"] == pytest.approx(advertiser, rel=1e-6)
+    new_slot = built(statistics, KEYS._replace(slot="new"))
+    assert new_slot["slot_lift"] == new_slot["site_lift"] > 1
+    stranger = built(statistics, Keys("x", "x", "x", "x", "x", "x", "x"))
+    assert stranger["slot_lift"] == 1.0
+    assert stranger["creative_ctr"] == pytest.approx((100 + 10) / 3_000, rel=1e-6)
+
+
+def test_recent_sums_halve_every_half_life_in_any_order_of_events() -> None:
+    half = counters.HALF_LIFE_SECONDS
+    moments = [0.0, half, 3 * half]
+    for order in (moments, moments[::-1]):
+        statistics = Statistics()
+        for at in order:
+            statistics.observe_impression(KEYS, at)
+            statistics.observe_click(KEYS, at)
+        raw = statistics.raw(KEYS, 3 * half)
+        assert raw.creative_recent_clicks == pytest.approx(1 / 8 + 1 / 4 + 1)
+        assert raw.visitor_recent_impressions == pytest.approx(1 / 8 + 1 / 4 + 1)
+
+
+def test_an_ad_is_not_better_for_standing_where_people_click() -> None:
+    """Everybody clicks 8 % at the top and 2 % at the bottom; ad A stood mostly at the top, B mostly at the bottom."""
+    rng = np.random.default_rng(0)
+    statistics = Statistics()
+    for number in range(20_000):
+        ad = "AB"[number % 2]
+        is_top = rng.random() < (0.9 if ad == "A" else 0.1)
+        keys = Keys(ad, ad, ad, ad, "top" if is_top else "bottom", "site", None)
+        statistics.observe_impression(keys, float(number))
+        if rng.random() < (0.08 if is_top else 0.02):
+            statistics.observe_click(keys, float(number))
+    known = {ad: built(statistics, Keys(ad, ad, ad, ad, "top", "site", None), 2e4) for ad in "AB"}
+    naive = {ad: row[1] / row[0] for ad, row in statistics.creative.items()}
+    assert naive["A"] > 2.5 * naive["B"]
+    assert known["A"]["creative_ctr"] < 1.5 * known["B"]["creative_ctr"]  # most of the illusion is gone
+    bottom = built(statistics, Keys("A", "A", "A", "A", "bottom", "site", None), 2e4)
+    assert 2.5 < known["A"]["slot_lift"] / bottom["slot_lift"] < 4.5
 
 
 @settings(max_examples=25, deadline=None)
@@ -99,14 +175,14 @@ def test_serving_row_by_row_builds_the_features_of_training() -> None:
     trained = features.build(replay(log))
     live, pending = Statistics(), []
     for row in range(len(log)):
-        who = (log.creative[row], log.line_item[row], log.slot[row], log.visitor[row])
+        who = Keys(log.creative[row], log.line_item[row], slot=log.slot[row], visitor=log.visitor[row])
         for arrival, clicked in sorted(click for click in pending if click[0] < log.time[row]):
-            live.observe_click(*clicked)
+            live.observe_click(clicked, arrival)
             pending.remove((arrival, clicked))
-        known = {name: np.array([value]) for name, value in live.raw(*who)._asdict().items()}
+        known = {name: np.array([value]) for name, value in live.raw(who, log.time[row])._asdict().items()}
         served = features.build({**known, **{name: column[row] for name, column in log.context.items()}})
         np.testing.assert_array_equal(served[0], trained[row])
-        live.observe_impression(*who)
+        live.observe_impression(who, log.time[row])
         if not np.isnan(log.click_time[row]):
             pending.append((log.click_time[row], who))
 
@@ -122,7 +198,7 @@ def test_statistics_continue_from_their_dict() -> None:
     replay(first, statistics=statistics)
     continued = replay(second, statistics=Statistics.from_dict(statistics.as_dict()))
     expected = replay(halves)
-    for name in ("creative_clicks", "visitor_expected", "frequency"):
+    for name in ("creative_clicks", "visitor_expected", "frequency", "creative_recent_exposure"):
         np.testing.assert_array_equal(continued[name], expected[name][1_000:])
     assert whole["creative_impressions"].tolist() == expected["creative_impressions"].tolist()
 

@@ -14,8 +14,10 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
+from adplatform.core import clock
 from adplatform.events import ingest
 from adplatform.events.stream import connect
+from adplatform.learning import live
 from adplatform.serving import pipeline
 
 WAIT_MILLISECONDS = 200
@@ -38,12 +40,21 @@ class Command(BaseCommand):
         hot = connect(settings.REDIS_URL, timeout_seconds=5.0)
         ingest.prepare(events) if options["once"] else None
         total = 0
+        self._prepare(hot)
         while not stopping.is_set():
             count = self._round(events, hot, options["consumer"], stopping)
             total += count
             if options["once"] and not count:
                 break
         self.stdout.write(f"stored {total} events")
+
+    def _prepare(self, hot: redis.Redis) -> None:
+        """Counters that mean something else, or are lost, are recomputed before anything is added."""
+        try:
+            if live.prepare(hot, clock.now()):
+                self.stdout.write("the live counters were recomputed from the facts")
+        except (redis.RedisError, OSError) as error:
+            self.stderr.write(f"the live counters cannot be checked: {error}")
 
     def _round(self, events: redis.Redis, hot: redis.Redis, consumer: str, stopping: threading.Event) -> int:
         """One batch. A server that is away is waited for; nothing is acknowledged meanwhile."""
