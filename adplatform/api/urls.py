@@ -7,7 +7,7 @@ from django.urls import path
 from ninja import NinjaAPI
 
 from adplatform.accounts.models import Organisation
-from adplatform.api import campaigns, conversions, inventory, problems, reports
+from adplatform.api import campaigns, conversions, decisions, inventory, problems, reports
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.schemas import OrganisationOut
 
@@ -30,6 +30,7 @@ def organisation(request: HttpRequest) -> Organisation:
 api.add_router("", campaigns.router)
 api.add_router("", inventory.router)
 api.add_router("", reports.router)
+api.add_router("", decisions.router)
 api.add_router("", conversions.router())
 api.get("/signing-secret", auth=Key(conversions.SCOPE), tags=["conversions"], response=dict[str, str])(
     conversions.secret

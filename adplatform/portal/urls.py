@@ -44,6 +44,7 @@ _ADVERTISER = [
     path("campaigns/<uuid:public_id>/setup/creative/", wizard.creative, name="setup_creative"),
     path("campaigns/<uuid:public_id>/setup/review/", wizard.review, name="setup_review"),
     path("campaigns/<uuid:public_id>/line-items/new/", editing.new_line_item, name="line_item_new"),
+    path("line-items/<uuid:public_id>/why.json", charts.line_item_why, name="line_item_why"),
     path("line-items/<uuid:public_id>/edit/", editing.edit_line_item, name="line_item_edit"),
     path("line-items/<uuid:public_id>/status/", editing.line_item_status, name="line_item_status"),
     path("line-items/<uuid:public_id>/creatives/new/", creatives.new_creative, name="creative_new"),

@@ -21,6 +21,7 @@ CAMPAIGN_EDITS = [
     "line_item_new",
 ]
 CAMPAIGN_POSTS = ["campaign_status"]
+LINE_ITEM_READS = ["line_item_why"]
 LINE_ITEM_EDITS = ["line_item_edit", "creative_new"]
 LINE_ITEM_POSTS = ["line_item_status"]
 CREATIVE_EDITS = ["creative_edit"]
@@ -47,7 +48,7 @@ def _urls(tenant: Tenant, campaign: list[str], line_item: list[str], creative: l
 
 
 def reads(tenant: Tenant) -> list[str]:
-    return _urls(tenant, CAMPAIGN_READS, [], [])
+    return _urls(tenant, CAMPAIGN_READS, LINE_ITEM_READS, [])
 
 
 def edits(tenant: Tenant) -> list[str]:
@@ -66,7 +67,8 @@ def test_the_lists_here_name_every_address_of_a_thing() -> None:
         if hasattr(pattern, "name") and "public_id" in str(pattern.pattern)
     }
 
-    named = CAMPAIGN_READS + CAMPAIGN_EDITS + CAMPAIGN_POSTS + LINE_ITEM_EDITS + LINE_ITEM_POSTS
+    named = CAMPAIGN_READS + CAMPAIGN_EDITS + CAMPAIGN_POSTS
+    named += LINE_ITEM_READS + LINE_ITEM_EDITS + LINE_ITEM_POSTS
     assert by_id == {*named, *CREATIVE_EDITS, *CREATIVE_POSTS}
 
 

@@ -16,6 +16,7 @@ from adplatform.campaigns import queries, services
 from adplatform.campaigns.models import Campaign, Status
 from adplatform.core import clock
 from adplatform.core.money import BASIS_POINTS
+from adplatform.insights import explain
 from adplatform.insights.queries import totals
 from adplatform.insights.status import campaign_status as status_of
 from adplatform.portal import pages, ranges
@@ -60,11 +61,13 @@ def campaign_page(request: HttpRequest, campaign: Campaign) -> HttpResponse:
     organisation, membership = campaign.organisation, pages.role(request)
     range = ranges.asked(request, organisation)
     line_items = line_item_rows(queries.line_items_of(campaign), organisation, range)
+    told = explain.why([row.line_item.pk for row in line_items])
     context = {
         "section": "campaigns",
         "organisation": organisation,
         "membership": membership,
         "campaign": campaign,
+        "why": [(row.line_item, told[row.line_item.pk]) for row in line_items if row.line_item.pk in told],
         "status": status_of(campaign, clock.now()),
         "range": range,
         "line_items": [(row, targeting_words(row.line_item)) for row in line_items],

@@ -7,10 +7,10 @@ from datetime import datetime
 from django.http import HttpRequest, JsonResponse
 
 from adplatform.accounts.models import Membership, Organisation
-from adplatform.campaigns.models import Campaign
-from adplatform.campaigns.queries import campaign_for
+from adplatform.campaigns.models import Campaign, LineItem
+from adplatform.campaigns.queries import campaign_for, line_item_for
 from adplatform.core import clock
-from adplatform.insights import charts, queries
+from adplatform.insights import charts, explain, queries
 from adplatform.insights.metrics import Range
 from adplatform.portal import pages, ranges
 
@@ -39,6 +39,13 @@ def campaign_pace(_request: HttpRequest, campaign: Campaign) -> JsonResponse:
         elapsed, amount_micros=due_micros, currency=campaign.currency, zone=organisation.time_zone
     )
     return JsonResponse(figure)
+
+
+@pages.object_page(line_item_for, lambda line_item: line_item.campaign.organisation)
+def line_item_why(_request: HttpRequest, line_item: LineItem) -> JsonResponse:
+    """What moved the odds of a click on this line item's ads."""
+    told = explain.why([line_item.pk]).get(line_item.pk)
+    return JsonResponse(explain.influence_figure(told.parts if told else []))
 
 
 def _roi(request: HttpRequest, organisation: Organisation, **filters: object) -> JsonResponse:
