@@ -1,7 +1,8 @@
 """May a challenger serve? Judged on the newest day, which it was not fitted on, beside what serves now.
 
-It passes when its log loss is not worse beyond noise, its calibration lies within bounds, and no guarded segment (a
-slot, a device) is harmed. Noise: a bootstrap over visitors, whose impressions are not independent. Verdicts are
+It passes when its log loss is not worse beyond noise, its calibration lies within bounds, no guarded segment (a slot,
+a device) is harmed, and the choices that it would have made are not worth less beyond noise (off-policy, from the
+logged choice sets; where those say too little the verdict says so and rests on the rest). Noise: a bootstrap over visitors, whose impressions are not independent. Verdicts are
 sentences, since a person has to believe them.
 """
 
@@ -41,8 +42,15 @@ class Verdict:
     figures: dict[str, Any]
 
 
-def judge(challenger: Floats, champion: Floats, day: NewestDay, *, champion_name: str) -> Verdict:
-    """Compare two columns of probabilities for the same impressions."""
+def judge(
+    challenger: Floats,
+    champion: Floats,
+    day: NewestDay,
+    *,
+    champion_name: str,
+    offpolicy: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Compare two columns of probabilities for the same impressions. `offpolicy`: figures of `valuation.compare`."""
     clicks = int(day.clicked.sum())
     if clicks < FEWEST_CLICKS:
         words = f"Refused: {clicks} clicks in the newest day say too little ({FEWEST_CLICKS} are needed)."
@@ -60,15 +68,32 @@ def judge(challenger: Floats, champion: Floats, day: NewestDay, *, champion_name
         "calibration": list(calibration),
         "harmed": harmed,
     }
-    faults = _faults(loss, calibration, harmed)
+    faults = [*_faults(loss, calibration, harmed), *_worth_less(offpolicy)]
     measured = (
         f"normalised entropy {figures['ne']:.4f} beside {figures['ne_champion']:.4f} of {champion_name}"
         f" (log loss per impression {loss[0]:+.5f}, 95 % interval {loss[1]:+.5f} to {loss[2]:+.5f});"
-        f" calibration {calibration[0]:.3f} ({calibration[1]:.3f} to {calibration[2]:.3f})"
+        f" calibration {calibration[0]:.3f} ({calibration[1]:.3f} to {calibration[2]:.3f}){_worth_words(offpolicy)}"
     )
     if faults:
         return Verdict(False, f"Refused: {'; '.join(faults)}. It had {measured}.", figures)
     return Verdict(True, f"Promoted: {measured}; no slot or device is harmed.", figures)
+
+
+def _worth_less(offpolicy: Mapping[str, Any] | None) -> list[str]:
+    """Whether its choices would surely have earned fewer clicks."""
+    if not offpolicy or offpolicy["refusal"]:
+        return []
+    value, _low, high = offpolicy["clicks_difference"]["dr"]
+    return [f"its choices would have earned {-value:.3%} fewer clicks per ad"] if high < 0 else []
+
+
+def _worth_words(offpolicy: Mapping[str, Any] | None) -> str:
+    if not offpolicy:
+        return ""
+    if offpolicy["refusal"]:
+        return f"; its choices cannot be valued: {offpolicy['refusal']}"
+    value, low, high = offpolicy["clicks_difference"]["dr"]
+    return f"; its choices would have earned {value:+.3%} clicks per ad ({low:+.3%} to {high:+.3%})"
 
 
 def ratio_interval(p: Floats, y: Floats, cluster: Column, *, seed: int = 0) -> tuple[float, float, float]:

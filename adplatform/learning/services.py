@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from adplatform.core import clock
-from adplatform.learning import dataset, embeddings, explain, parameters, quality, registry, training
+from adplatform.learning import (
+    cards,
+    dataset,
+    embeddings,
+    explain,
+    parameters,
+    quality,
+    registry,
+    training,
+    valuation,
+)
 from adplatform.learning.gate import Verdict, judge
 from adplatform.learning.models import ModelVersion, TrainingRun
 from adplatform.learning.profiles import embed_creatives, embed_visitors
 from adplatform.learning.training import FittedMatcher, Material, Stack
+from ml.ctr.calibrate import reliability
 from ml.ctr.runtime import CompiledBlender
 from ml.ctr.train import ClickModel, TrainingError
 
@@ -40,12 +53,21 @@ def train(*, at: datetime, only: str | None = None, seed: int = 0) -> TrainingRe
 
     `only` ('matcher' or 'blender') trains that one and joins it with the serving other.
     """
+    started = time.process_time()
     run = TrainingRun.objects.create(started_at=clock.now(), seed=seed)
     embed_creatives(at)
     try:
-        return _train(run, at=at, only=only, seed=seed)
+        result = _train(run, at=at, only=only, seed=seed)
+        _write_cards(result, cpu_seconds=time.process_time() - started)
+        return result
     except TrainingError as error:
         return _close(run, [], {}, Verdict(False, f"Not trained: {error}.", {}), at=at)
+
+
+def _write_cards(result: TrainingResult, *, cpu_seconds: float) -> None:
+    for version in result.versions:
+        version.card = cards.card(version, result.run, cpu_seconds=cpu_seconds)
+        version.save(update_fields=["card"])
 
 
 def _train(run: TrainingRun, *, at: datetime, only: str | None, seed: int) -> TrainingResult:
@@ -85,7 +107,8 @@ def _decide(
 ) -> TrainingResult:
     day = prepared.newest_day()
     p, before = prepared.predict(challenger), prepared.predict(champion)
-    verdict = judge(p, before, day, champion_name=champion.name)
+    worth = _worth(challenger, champion, prepared, at=at)
+    verdict = judge(p, before, day, champion_name=champion.name, offpolicy=worth)
     prior = prepared.predict(Stack(None, None, "the prior"))
     simpler = {} if model is None else model.metrics
     measured = {
@@ -97,8 +120,21 @@ def _decide(
         "parameters": parameters.tuned() if model else {},
         "importance": explain.importance(prepared, challenger.matcher, model.blender) if model else {},
         "gate": verdict.figures,
+        "reliability": reliability(p, day.clicked),
+        "offpolicy": worth or {},
     }
     return _close(run, versions, measured, verdict, at=at)
+
+
+def _worth(challenger: Stack, champion: Stack, prepared: Material, *, at: datetime) -> dict[str, Any] | None:
+    """What the challenger's choices of the newest day would have earned beside the champion's; None where no
+    blender served, so that no choice can be asked about again."""
+    if challenger.blender is None or champion.blender is None:
+        return None
+    found = valuation.choices(since=at - timedelta(days=1), until=at)
+    newer = challenger.matcher if challenger.matcher is not champion.matcher else None
+    believed = valuation.believed(found, blender=challenger.blender, matcher=newer, data=prepared.data)
+    return valuation.compare(found, believed, found.pctr)
 
 
 def _register(
@@ -132,14 +168,14 @@ def _save_matcher(
     run: TrainingRun, at: datetime, fitted: FittedMatcher, encoder_id: str, prepared: Material
 ) -> ModelVersion:
     draft = registry.draft_folder(Kind.MATCHER)
-    time = prepared.data.log.time[prepared.split.train]
+    moments = prepared.data.log.time[prepared.split.train]
     report = fitted.report
     fitted.matcher.save(
         draft,
         encoder_id=encoder_id,
         metrics=report.metrics,
         seed=run.seed,
-        data_range=(_iso(time.min()), _iso(time.max())),
+        data_range=(_iso(moments.min()), _iso(moments.max())),
     )
     return registry.register(
         kind=Kind.MATCHER,
@@ -152,9 +188,9 @@ def _save_matcher(
 
 
 def _describe(run: TrainingRun, prepared: Material) -> None:
-    time = prepared.data.log.time
-    run.rows = len(time)
-    run.data_from, run.data_until = _moment(time.min()), _moment(time.max())
+    moments = prepared.data.log.time
+    run.rows = len(moments)
+    run.data_from, run.data_until = _moment(moments.min()), _moment(moments.max())
 
 
 def _close(
@@ -167,15 +203,37 @@ def _close(
 ) -> TrainingResult:
     figures = {**run.metrics, **_plain(measured)}
     with transaction.atomic():
-        for version in versions:
-            if verdict.is_promoted:
-                registry.promote(version, at=at)
-            else:
-                registry.refuse(version)
+        words = _roll_out(versions, verdict, at=at)
+        is_promoted = any(version.stage == registry.Stage.CHAMPION for version in versions)
         run.finished_at = max(clock.now(), run.started_at)
-        run.metrics, run.verdict, run.is_promoted = figures, verdict.words, verdict.is_promoted
+        run.metrics, run.verdict, run.is_promoted = figures, words, is_promoted
         run.save()
-    return TrainingResult(run, versions, verdict.is_promoted, verdict.words, figures)
+    return TrainingResult(run, versions, is_promoted, words, figures)
+
+
+def _roll_out(versions: list[ModelVersion], verdict: Verdict, *, at: datetime) -> str:
+    """Promote what passed, or try it first where the operator wants that and something serves; returns the words."""
+    if not versions or not verdict.is_promoted:
+        for version in versions:
+            registry.refuse(version)
+        return verdict.words
+    way = settings.MODEL_ROLLOUT if registry.champions().members else "promote"
+    try:
+        if way == "canary":
+            registry.start_canary(versions[0], settings.CANARY_PERCENT, at=at)
+        elif way == "shadow":
+            registry.start_shadow(versions[0], at=at)
+    except registry.RegistryError as error:
+        return f"Passed the gate, and waits: {error} {verdict.words}"
+    if way == "promote":
+        registry.promote(versions[0], at=at)
+    for version in versions:
+        version.refresh_from_db()
+    passed = verdict.words.removeprefix("Promoted: ")
+    share = (
+        f"answers {settings.CANARY_PERCENT} % of the visitors" if way == "canary" else "scores in the shadow"
+    )
+    return verdict.words if way == "promote" else f"Passed the gate and {share}: {passed}"
 
 
 def _plain(value: Any) -> Any:

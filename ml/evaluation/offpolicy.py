@@ -116,6 +116,30 @@ def evaluate(
     return Report(len(logged), ess, float(weight.mean()), float(weight.max()), estimates, refusal)
 
 
+def difference(
+    first: Logged, second: Logged, *, level: float = 0.95, rounds: int = ROUNDS, seed: int = 0
+) -> dict[str, Estimate]:
+    """First policy's value minus the second's on the same rows, by SNIPS and (where both have q̂) doubly robust.
+
+    Both are drawn together, so that what they share cancels. `evaluate` says whether either may be believed.
+    """
+    pairs = [_parts(one, one.target / one.propensity, CLIP) for one in (first, second)]
+    shared = [name for name in ("snips", "dr") if all(name in parts for parts in pairs)]
+    code = _codes(first.cluster, len(first))
+    columns = [column for name in shared for parts in pairs for column in parts[name]]
+    sums: Floats = np.stack([np.bincount(code, weights=column) for column in columns], axis=1).astype(
+        np.float64
+    )
+    drawn = np.vstack([sums.sum(axis=0), _drawn_sums(sums, rounds=rounds, seed=seed)])
+    found = {}
+    for number, name in enumerate(shared):
+        a, b, c, d = (drawn[:, 4 * number + offset] for offset in range(4))
+        gaps = a / np.maximum(b, 1e-12) - c / np.maximum(d, 1e-12)
+        low, high = np.quantile(gaps[1:], [(1 - level) / 2, (1 + level) / 2])
+        found[name] = Estimate(float(gaps[0]), float(low), float(high))
+    return found
+
+
 def cross_fitted_rates(
     reward: Floats,
     action: Ints,
@@ -130,7 +154,7 @@ def cross_fitted_rates(
 
     Smoothed towards the mean of all actions by `strength` rows of it. Clusters are not parted between folds.
     """
-    code = np.arange(len(reward)) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    code = _codes(cluster, len(reward))
     fold = np.random.default_rng(seed).integers(0, folds, int(code.max()) + 1)[code]
     place = fold * actions + action
     shape = (folds, actions)
@@ -218,7 +242,7 @@ def _estimates(
     if not parts:
         return {}
     size = len(next(iter(parts.values()))[0])
-    code = np.arange(size) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    code = _codes(cluster, size)
     columns = [column for pair in parts.values() for column in pair]
     sums: Floats = np.stack([np.bincount(code, weights=column) for column in columns], axis=1).astype(
         np.float64
@@ -231,6 +255,12 @@ def _estimates(
         low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
         found[name] = Estimate(float(top / bottom), float(low), float(high))
     return found
+
+
+def _codes(cluster: Column | None, size: int) -> Ints:
+    """The number of each row's cluster; without clusters each row is its own."""
+    code: Ints = np.arange(size) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    return code
 
 
 def _drawn_sums(sums: Floats, *, rounds: int, seed: int) -> Floats:

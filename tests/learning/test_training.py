@@ -99,3 +99,36 @@ def test_a_weight_that_changed_on_disk_is_not_served(models_folder: Path) -> Non
     path.write_text(path.read_text()[:-200])
     with pytest.raises(ArtifactError):
         registry.load_blender(version)
+
+
+def test_each_version_has_a_card_that_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from django.core.management import call_command
+
+    five_days()
+    result = services.train(at=NOON, seed=4)
+    blender = next(version for version in result.versions if version.kind == Kind.BLENDER)
+    call_command("model_card", blender.name, "--json")
+    card = json.loads(capsys.readouterr().out)
+    assert (card["data"]["impressions"], card["seed"], card["stage"]) == (8_000, 4, "champion")
+    assert card["newest_day"]["prior"]["ne"] > card["newest_day"]["challenger"]["ne"]
+    assert "creative_ctr" in card["features"]
+    assert card["limits"]
+    assert card["cost"]["cpu_seconds"] > 0
+    assert "estimated, not measured" in card["cost"]["assumption"]
+    call_command("model_card", blender.name)
+    assert f"{blender.name}  Blender (LightGBM)" in capsys.readouterr().out
+
+
+def test_what_passes_may_first_answer_a_share_of_the_traffic(settings: Any) -> None:
+    world = five_days()
+    first = services.train(at=NOON)
+    settings.MODEL_ROLLOUT, settings.CANARY_PERCENT = "canary", 15
+    show(world, impressions=1_600, since=NOON, until=NOON + DAY, seed=2)
+    second = services.train(at=NOON + DAY)
+    assert not second.is_promoted
+    if second.verdict.startswith("Passed"):
+        assert second.verdict.startswith("Passed the gate and answers 15 % of the visitors: ")
+        assert {(one.stage, one.share_bp) for one in second.versions} == {(Stage.CANARY, 1_500)}
+    assert {registry.champion(kind).name for kind in Kind.values} == {one.name for one in first.versions}
