@@ -53,6 +53,18 @@ CLICKS = f"""
         AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
 """  # noqa: S608
 
+# What a visitor does not want counts against its text, and what he took back counts for it again: each at its moment,
+# so that a profile of any past moment knows nothing of what came later.
+FEEDBACK = f"""
+    WITH consented AS ({CONSENTED_SQL})
+    SELECT v.pseudonym, extract(epoch FROM f.occurred_at)::float8, f.creative_id,
+        CASE WHEN f.is_given THEN -1.0 ELSE 1.0 END::float8
+    FROM events_feedback AS f JOIN consented AS v ON v.pseudonym = f.visitor
+    WHERE f.occurred_at < %(at)s AND f.kind = ANY(%(unwanted)s)
+        AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
+"""  # noqa: S608
+UNWANTED = ["not_interested", "hide_advertiser"]  # kinds of events.Feedback that say something of the topic
+
 ACTS_BY_VISITOR = f"""
     WITH consented AS ({CONSENTED_SQL})
     SELECT pseudonym, sum(acts)::bigint FROM (
@@ -63,7 +75,11 @@ ACTS_BY_VISITOR = f"""
         SELECT v.pseudonym, count(*)
         FROM events_click AS c JOIN consented AS v ON v.pseudonym = c.visitor
         WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s) GROUP BY 1
-    ) AS both_kinds GROUP BY 1
+        UNION ALL
+        SELECT v.pseudonym, count(*)
+        FROM events_feedback AS f JOIN consented AS v ON v.pseudonym = f.visitor
+        WHERE f.occurred_at < %(at)s AND f.kind = ANY(%(unwanted)s) GROUP BY 1
+    ) AS all_kinds GROUP BY 1
 """  # noqa: S608
 
 
@@ -138,27 +154,33 @@ def training_log(*, until: datetime) -> TrainingLog:
 
 
 def acts(*, until: datetime, visitors: Sequence[str] | None = None) -> Acts:
-    """What consenting visitors (or only these) read, bought and clicked before `until`."""
+    """What consenting visitors (or only these) read, bought, clicked and refused before `until`."""
     wanted = None if visitors is None else list(visitors)
-    done = _copy(BEHAVIOURS, ("visitor", "time", "text"), text=("visitor", "text"), at=until, visitors=wanted)
-    clicked = _copy(CLICKS, ("visitor", "time", "creative"), text=("visitor",), at=until, visitors=wanted)
-    ids = clicked["creative"].astype(np.int64)
-    text_of = {one.pk: one.text for one in Creative.objects.filter(pk__in=np.unique(ids).tolist())}
-    names = np.concatenate([done["visitor"], clicked["visitor"]])
-    texts = np.concatenate(
-        [done["text"], np.array([text_of[number] for number in ids.tolist()], dtype=object)]
+    asked: dict[str, Any] = {"at": until, "visitors": wanted}
+    done = _copy(BEHAVIOURS, ("visitor", "time", "text"), text=("visitor", "text"), **asked)
+    clicked = _copy(CLICKS, ("visitor", "time", "creative"), text=("visitor",), **asked)
+    said = _copy(
+        FEEDBACK, ("visitor", "time", "creative", "weight"), text=("visitor",), unwanted=UNWANTED, **asked
     )
+    ids = np.concatenate([clicked["creative"], said["creative"]]).astype(np.int64)
+    text_of = {one.pk: one.text for one in Creative.objects.filter(pk__in=np.unique(ids).tolist())}
+    of_ads = np.array([text_of[number] for number in ids.tolist()], dtype=object)
+    names, time = (
+        np.concatenate([part[name] for part in (done, clicked, said)]) for name in ("visitor", "time")
+    )
+    texts = np.concatenate([done["text"], of_ads])
+    weight = np.concatenate([np.ones(len(texts) - len(said["weight"])), said["weight"]])
     unique_names, visitor = np.unique(names.astype(str), return_inverse=True)
     unique_texts = {text: row for row, text in enumerate(dict.fromkeys(texts.tolist()))}
     row = np.array([unique_texts[text] for text in texts.tolist()], np.int64)
-    trace = Trace.of(visitor.astype(np.int64), np.concatenate([done["time"], clicked["time"]]), row)
+    trace = Trace.of(visitor.astype(np.int64), time, row, weight)
     return Acts(unique_names.tolist(), trace, list(unique_texts))
 
 
 def acts_by_visitor(*, until: datetime) -> dict[str, int]:
     """How many acts each consenting visitor has before `until`."""
     with _whole_tables() as cursor:
-        cursor.execute(ACTS_BY_VISITOR, {"at": until, "counted": list(COUNTED)})
+        cursor.execute(ACTS_BY_VISITOR, {"at": until, "counted": list(COUNTED), "unwanted": UNWANTED})
         return dict(cursor.fetchall())
 
 

@@ -1,6 +1,6 @@
 """Profiles as they stood at any moment: the decayed mean of the texts of what a visitor had done before it.
 
-One running sum per visitor, s ← s · 2^(−Δt/half-life) + v, replayed forward in time over all visitors at once.
+One running sum per visitor, s ← s · 2^(−Δt/half-life) + w·v, replayed forward in time over all visitors at once.
 Only its direction is kept, so that a profile changes when its visitor does something and at no other time.
 """
 
@@ -19,17 +19,18 @@ NONE = -1
 @dataclass(frozen=True)
 class Trace:
     """What visitors did, sorted by visitor and time. `visitor` is a code 0…, `text` a row of the vectors, `time`
-    seconds since 1970 UTC."""
+    seconds since 1970 UTC. `weight` is 1 where it is None; what a visitor does not want weighs −1."""
 
     visitor: Ints
     time: Floats
     text: Ints
+    weight: Floats | None = None
 
     @classmethod
-    def of(cls, visitor: Ints, time: Floats, text: Ints) -> Trace:
+    def of(cls, visitor: Ints, time: Floats, text: Ints, weight: Floats | None = None) -> Trace:
         """The same acts in any order."""
         order = np.lexsort((time, visitor))
-        return cls(visitor[order], time[order], text[order])
+        return cls(visitor[order], time[order], text[order], None if weight is None else weight[order])
 
     def __len__(self) -> int:
         return len(self.time)
@@ -37,7 +38,8 @@ class Trace:
     def spoken(self, has_vector: Mask) -> Trace:
         """Without the acts whose text has no vector."""
         kept = has_vector[self.text]
-        return Trace(self.visitor[kept], self.time[kept], self.text[kept])
+        weight = None if self.weight is None else self.weight[kept]
+        return Trace(self.visitor[kept], self.time[kept], self.text[kept], weight)
 
 
 def states_before(trace: Trace, visitor: Ints, time: Floats, *, refresh_seconds: float = 0.0) -> Ints:
@@ -84,12 +86,18 @@ def profiles(trace: Trace, vectors: Vectors, states: Ints, *, half_life_seconds:
         active = int(np.searchsorted(-lengths, -step, side="left"))
         rows = starts[:active] + step
         running[:active] *= decay[rows, None]
-        running[:active] += vectors[trace.text[rows]]
+        running[:active] += weighted(trace, vectors, rows)
         kept = slot[rows] != NONE
         out[slot[rows[kept]]] = running[:active][kept]
     norms = np.linalg.norm(out, axis=1, keepdims=True)
     out /= np.maximum(norms, 1e-12)
     return out.astype(np.float16).astype(np.float32)[place]
+
+
+def weighted(trace: Trace, vectors: Vectors, rows: Ints) -> Vectors:
+    """What these acts add to a profile."""
+    added: Vectors = vectors[trace.text[rows]]
+    return added if trace.weight is None else added * trace.weight[rows, None].astype(np.float32)
 
 
 def _runs(visitor: Ints) -> tuple[Ints, Ints]:

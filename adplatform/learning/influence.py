@@ -105,7 +105,8 @@ def topics(decisions: Sequence[AdDecision], *, at: datetime) -> list[tuple[str, 
     texts = embeddings.cached(encoder, done.texts)
     vectors = dict(zip(ads, embeddings.cached(encoder, list(ads.values())), strict=True))
     votes: Counter[str] = Counter()
-    pairs = zip(done.trace.visitor.tolist(), done.trace.text.tolist(), strict=True)
+    wanted = np.ones(len(done.trace), np.bool_) if done.trace.weight is None else done.trace.weight > 0
+    pairs = zip(done.trace.visitor[wanted].tolist(), done.trace.text[wanted].tolist(), strict=True)
     for code, acts in groupby(pairs, key=lambda pair: pair[0]):
         ad = vectors.get(creative_of[done.names[code]] or 0)
         if ad is not None:

@@ -17,7 +17,7 @@ from django.conf import settings
 from adplatform.campaigns.models import LineItem
 from adplatform.events.facts import Fact
 from adplatform.inventory.models import AdSlot
-from adplatform.learning import export
+from adplatform.learning import export, feedback
 from adplatform.learning.embeddings import stored_profiles
 from adplatform.learning.statistics import (
     ENTITIES,
@@ -106,6 +106,7 @@ def rebuild(redis_client: Any, until: datetime) -> dict[str, int]:
             pipeline.hset(visitor_key(visitor), mapping={PROFILE: packed, PROFILE_ENCODER: encoder})
             pipeline.expire(visitor_key(visitor), VISITOR_SECONDS)
         pipeline.execute()
+    feedback.restore(redis_client, until)
     redis_client.set(LAYOUT_KEY, LAYOUT)
     return {
         "creatives": len(statistics.creative),
