@@ -6,8 +6,10 @@ Under drift, maps with more parameters fitted on older data make calibration wor
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,3 +79,27 @@ def freshest_level(
     p_newer, y_newer, w_newer = part(newer)
     wins = log_loss(proposed.apply(p_newer), y_newer, w_newer) < log_loss(p_newer, y_newer, w_newer)
     return fit_level(*part(window)) if wins else Level()
+
+
+def reliability(p: Floats, y: Floats, *, bins: int = 10) -> dict[str, Any]:
+    """Bins of equal numbers of rows: {"bins": [{"predicted", "observed", "low", "high", "rows"}], "ece"}.
+
+    `low` and `high` are Wilson's 95 % interval of the observed rate; `ece` the mean |observed − predicted| by rows.
+    """
+    parts = [part for part in np.array_split(np.argsort(p, kind="stable"), bins) if len(part)]
+    found = [_bin(p[part], y[part]) for part in parts]
+    gap = sum(abs(one["observed"] - one["predicted"]) * one["rows"] for one in found)
+    return {"bins": found, "ece": gap / len(p) if len(p) else float("nan")}
+
+
+def _bin(p: Floats, y: Floats) -> dict[str, float]:
+    n, observed, z = len(p), float(y.mean()), 1.959964
+    middle = (observed + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(observed * (1 - observed) / n + z * z / (4 * n * n))
+    return {
+        "predicted": float(p.mean()),
+        "observed": observed,
+        "low": max(0.0, middle - half),
+        "high": min(1.0, middle + half),
+        "rows": n,
+    }
