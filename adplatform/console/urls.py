@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from adplatform.console import audit, jobs, learning, money, overview, review, tenants, traffic
+from adplatform.console import audit, jobs, learning, money, overview, quality, review, tenants, traffic
 
 app_name = "console"
 urlpatterns = [
@@ -23,6 +23,8 @@ urlpatterns = [
     path("money/verify/", money.verify, name="verify"),
     path("models/", learning.models, name="models"),
     path("models/rollback/", learning.rollback, name="rollback"),
+    path("data/", quality.quality, name="quality"),
+    path("data/drift.json", quality.drift_chart, name="quality_drift"),
     path("organisations/", tenants.tenants, name="tenants"),
     path("organisations/<uuid:public_id>/", tenants.tenant, name="tenant"),
     path("audit/", audit.audit, name="audit"),

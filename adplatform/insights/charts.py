@@ -156,6 +156,34 @@ def hour_heatmap(hours: Mapping[datetime, Totals], *, zone: str, measure: str = 
     return _finished(figure, layout | {"margin": {"l": 8, "r": 8, "t": 8, "b": 28}})
 
 
+def drift_figure(features: Sequence[tuple[str, float, str]]) -> Figure:
+    """Bars of the population stability index, (feature, index, severity), the largest on top."""
+    rows = sorted(features, key=lambda row: row[1])
+    figure = go.Figure()
+    for meta, severities in (("ok", {"ok"}), ("warn", {"warn"}), ("bad", {"alarm", "refuse"})):
+        shown = [row for row in rows if row[2] in severities]
+        figure.add_bar(
+            x=[row[1] for row in shown],
+            y=[row[0] for row in shown],
+            orientation="h",
+            meta=meta,
+            marker_line_width=0,
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    axis = {"fixedrange": True, "automargin": True, "zeroline": False}
+    highest = max((row[1] for row in rows), default=0.0)
+    layout = {
+        "barmode": "stack",
+        "xaxis": axis | {"range": [0, max(highest * 1.1, 0.25)], "nticks": 6},
+        "yaxis": axis | {"categoryorder": "array", "categoryarray": [row[0] for row in rows]},
+        "shapes": [
+            {"type": "line", "xref": "x", "yref": "paper", "x0": mark, "x1": mark, "y0": 0, "y1": 1}
+            for mark in (0.1, 0.2)
+        ],
+    }
+    return _finished(figure, layout)
+
+
 def units(micros: int) -> float:
     """Micros as units of the currency, for drawing only."""
     return micros / MICROS

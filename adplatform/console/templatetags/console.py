@@ -21,6 +21,7 @@ MENU = [
     ("traffic", "console:traffic", _("Traffic"), "activity"),
     ("money", "console:money", _("Money"), "wallet"),
     ("models", "console:models", _("Models"), "sparkles"),
+    ("quality", "console:quality", _("Data"), "shield-check"),
     ("tenants", "console:tenants", _("Organisations"), "users"),
     ("audit", "console:audit", _("Audit log"), "history"),
     ("admin", "admin:index", _("Raw records"), "database"),
