@@ -1,67 +1,147 @@
-"""Trained models: which serve, what the gate said of each, and the way back to the ones before."""
+"""Trained models: which serve, what the gate said of each, how far a new one may go, and the way back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from adplatform.accounts.services import audit
 from adplatform.console.access import operator, operator_page
+from adplatform.console.model_words import (
+    TONES,
+    Stage,
+    facts,
+    gate_facts,
+    numbers,
+    off_policy,
+    search_line,
+    tables,
+)
 from adplatform.core import clock
-from adplatform.learning.models import ModelVersion, TrainingRun
+from adplatform.insights import charts
+from adplatform.jobs.models import JobRun
+from adplatform.learning.models import ModelVersion, SearchRun, SearchTrial, TrainingRun
 
-Stage = ModelVersion.Stage
-TONES = {Stage.CHAMPION: "ok", Stage.CHALLENGER: "learn", Stage.REFUSED: "bad", Stage.RETIRED: "paused"}
 PAGE_SIZE = 20
-MEASURES = {
-    "ne": gettext_lazy("Normalised entropy"),
-    "log_loss": gettext_lazy("Log loss"),
-    "auc": gettext_lazy("AUC"),
-    "calibration": gettext_lazy("Calibration"),
-    "ece": gettext_lazy("Calibration error"),
-    "precision": gettext_lazy("Precision"),
-    "recall": gettext_lazy("Recall"),
-}
-MODELS = {
-    "challenger": gettext_lazy("Challenger"),
-    "champion": gettext_lazy("Champion before"),
-    "prior": gettext_lazy("Prior alone"),
-    "no_transformer": gettext_lazy("Without the transformer"),
-    "no_blender": gettext_lazy("Without the blender"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Models by measures; `rows` are (version, words, cells)."""
-
-    title: str
-    measures: list[str]
-    rows: list[tuple[str, str, list[float | None]]]
+SHOWN_SEARCHES = 5
+LEARNING_JOBS = ("train", "tune", "score", "embed_visitors", "embed_creatives")
+STAGED = (Stage.SHADOW, Stage.CANARY)
 
 
 @operator_page
 def models(request: HttpRequest) -> HttpResponse:
     runs = TrainingRun.objects.prefetch_related("versions").order_by("-started_at")
     page = Paginator(runs, PAGE_SIZE).get_page(request.GET.get("page"))
+    newest = runs.filter(finished_at__isnull=False).first()
     context = {
         "section": "models",
         "champions": [_card(kind) for kind in ModelVersion.Kind],
-        "page_obj": page,
-        "runs": [
-            (run, tables(run.metrics), [_version(version) for version in run.versions.all()]) for run in page
+        "staged": list(ModelVersion.objects.filter(stage__in=STAGED).order_by("stage", "kind")),
+        "newest": _figures(newest) if newest else None,
+        "searches": [
+            search_line(run) for run in SearchRun.objects.prefetch_related("trials")[:SHOWN_SEARCHES]
         ],
+        "running": _running(),
+        "page_obj": page,
+        "runs": [(run, [_version(version) for version in run.versions.all()]) for run in page],
         "can_roll_back": ModelVersion.objects.filter(stage=Stage.RETIRED, promoted_at__isnull=False).exists(),
     }
     return render(request, "console/models.html", context)
+
+
+@operator_page
+def progress(request: HttpRequest) -> HttpResponse:
+    """What is being trained right now, asked for every few seconds."""
+    return render(request, "console/_models_running.html", {"running": _running()})
+
+
+@operator_page
+def training(request: HttpRequest, pk: int) -> HttpResponse:
+    """One training: its figures, what its models look at, and the verdict."""
+    run = get_object_or_404(TrainingRun.objects.prefetch_related("versions"), pk=pk)
+    context = {
+        "section": "models",
+        "newest": _figures(run),
+        "versions": [_version(version) for version in run.versions.all()],
+    }
+    return render(request, "console/training.html", context)
+
+
+@operator_page
+def training_figure(_request: HttpRequest, pk: int, figure: str) -> JsonResponse:
+    metrics = get_object_or_404(TrainingRun, pk=pk).metrics
+    importance = metrics.get("importance") or {}
+    if figure == "reliability" and (bins := (metrics.get("reliability") or {}).get("bins")):
+        return JsonResponse(charts.reliability_figure(bins))
+    if figure == "groups" and importance.get("groups"):
+        return JsonResponse(charts.share_figure(_in_words(importance["groups"])))
+    if figure == "features" and importance.get("features"):
+        features = {name.replace("_", " "): size for name, size in list(importance["features"].items())[:12]}
+        return JsonResponse(charts.share_figure(features))
+    raise Http404(figure)
+
+
+@operator_page
+def search_figure(_request: HttpRequest, pk: int) -> JsonResponse:
+    trials = SearchTrial.objects.filter(search=get_object_or_404(SearchRun, pk=pk)).order_by("number")
+    found = list(trials.values_list("value", "state"))
+    if not found:
+        raise Http404("no trials")
+    values, states = zip(*found, strict=True)
+    return JsonResponse(
+        charts.search_figure(values, [state == SearchTrial.State.COMPLETE for state in states])
+    )
+
+
+@operator_page
+def model(request: HttpRequest, name: str) -> HttpResponse:
+    """A model's card, what live traffic said of it, and what may be done with it."""
+    version = get_object_or_404(ModelVersion.objects.select_related("run"), name=name)
+    context = {
+        "section": "models",
+        "version": version,
+        "tone": TONES[Stage(version.stage)],
+        "measures": numbers(version.metrics),
+        "card": list(facts(version.card)),
+        "live": list(facts(version.live)),
+        "together": list(
+            ModelVersion.objects.filter(run=version.run).exclude(pk=version.pk) if version.run else []
+        ),
+        "actions": _actions(version),
+    }
+    return render(request, "console/model.html", context)
+
+
+@require_POST
+@operator_page
+def stage(request: HttpRequest, name: str, action: str) -> HttpResponse:
+    """Start a shadow or a canary, end either, or let it serve: what is served changes within seconds."""
+    from adplatform.learning import registry  # numpy and the models' code: only where it is needed
+
+    version = get_object_or_404(ModelVersion, name=name)
+    if action not in CHANGES:
+        raise Http404(action)
+    try:
+        words = CHANGES[action](version, request.POST.get("percent", ""))
+    except (registry.RegistryError, registry.BrokenModelError, ValueError) as error:
+        messages.error(request, str(error))
+    else:
+        audit(
+            user=operator(request),
+            organisation=None,
+            action=f"model.{action}",
+            target=version.name,
+            detail={"share": f"{version.share_bp / 100:g} %"} if action == "canary" else None,
+        )
+        messages.success(request, words)
+    return redirect("console:model", name=version.name)
 
 
 @require_POST
@@ -81,6 +161,98 @@ def rollback(request: HttpRequest) -> HttpResponse:
     return redirect("console:models")
 
 
+def _shadow(version: ModelVersion, _given: str) -> str:
+    from adplatform.learning import registry
+
+    registry.start_shadow(version, at=clock.now())
+    return _("%(name)s now scores what the champion shows, and decides nothing.") % {"name": version.name}
+
+
+def _canary(version: ModelVersion, given: str) -> str:
+    from adplatform.learning import registry
+
+    try:
+        percent = float(given)
+    except ValueError:
+        raise ValueError(_("Give the canary's share as a number of percent, such as 5.")) from None
+    registry.start_canary(version, percent, at=clock.now())
+    return _("%(name)s answers %(percent)s %% of the visitors within seconds.") % {
+        "name": version.name,
+        "percent": f"{percent:g}",
+    }
+
+
+def _stop(version: ModelVersion, _given: str) -> str:
+    from adplatform.learning import registry
+
+    registry.stop(version, why="stopped by an operator")
+    return _("%(name)s was stopped; the champion answers everybody.") % {"name": version.name}
+
+
+def _promote(version: ModelVersion, _given: str) -> str:
+    from adplatform.learning import registry
+
+    registry.promote(version, at=clock.now())
+    return _("%(name)s serves within seconds.") % {"name": version.name}
+
+
+CHANGES: dict[str, Callable[[ModelVersion, str], str]] = {
+    "shadow": _shadow,
+    "canary": _canary,
+    "stop": _stop,
+    "promote": _promote,
+}
+
+
+def _actions(version: ModelVersion) -> set[str]:
+    """What may be done with a version in its stage."""
+    return {
+        Stage.CHALLENGER: {"shadow", "canary", "promote"},
+        Stage.RETIRED: {"shadow", "canary", "promote"},
+        Stage.SHADOW: {"stop", "canary", "promote"},
+        Stage.CANARY: {"stop", "canary", "promote"},
+    }.get(Stage(version.stage), set())
+
+
+def _figures(run: TrainingRun) -> dict[str, Any]:
+    """What a page draws of a training; parts that it did not measure are empty."""
+    metrics = run.metrics
+    importance = metrics.get("importance") or {}
+    estimates, refusal = off_policy(metrics.get("offpolicy"))
+    return {
+        "run": run,
+        "tables": tables(metrics),
+        "gate": gate_facts(metrics.get("gate") or {}),
+        "bins": (metrics.get("reliability") or {}).get("bins") or [],
+        "groups": _in_words(importance.get("groups") or {}),
+        "features": list((importance.get("features") or {}).items()),
+        "offpolicy": estimates,
+        "offpolicy_refusal": refusal,
+        "parameters": list(facts(metrics.get("parameters") or {})),
+        "refusals": (metrics.get("quality") or {}).get("refusals") or [],
+    }
+
+
+def _in_words(groups: dict[str, float]) -> dict[str, float]:
+    from adplatform.learning.words import GROUPS
+
+    return {str(GROUPS.get(name, name)): size for name, size in groups.items()}
+
+
+def _running() -> list[dict[str, Any]]:
+    runs = JobRun.objects.select_related("job").filter(
+        job_id__in=LEARNING_JOBS, status=JobRun.Status.RUNNING, is_dry_run=False
+    )
+    return [
+        {
+            "run": run,
+            "percent": round(100 * run.progress_done / run.progress_total) if run.progress_total else None,
+            "seconds": (clock.now() - run.started_at).total_seconds(),
+        }
+        for run in runs.order_by("started_at")
+    ]
+
+
 def _card(kind: ModelVersion.Kind) -> dict[str, Any]:
     champion = ModelVersion.objects.filter(kind=kind, stage=Stage.CHAMPION).first()
     earlier = (
@@ -98,34 +270,3 @@ def _card(kind: ModelVersion.Kind) -> dict[str, Any]:
 
 def _version(version: ModelVersion) -> tuple[ModelVersion, str]:
     return version, TONES[Stage(version.stage)]
-
-
-def numbers(metrics: dict[str, Any]) -> list[tuple[str, float]]:
-    """The measures of a model card, in their order."""
-    return [(str(words), metrics[name]) for name, words in MEASURES.items() if metrics.get(name) is not None]
-
-
-def tables(metrics: dict[str, Any]) -> list[Table]:
-    """A run's figures beside those of the champion, the prior and simpler models, each group on the same rows."""
-    newest = {name: metrics.get(name) for name in ("challenger", "champion", "prior")}
-    found = [
-        _table(_("On the newest day"), newest),
-        _table(_("Simpler models"), metrics.get("compared") or {}),
-    ]
-    return [table for table in found if table.rows]
-
-
-def _table(title: str, group: dict[str, Any]) -> Table:
-    models = {name: figures for name, figures in group.items() if isinstance(figures, dict)}
-    measures = [
-        name for name in MEASURES if any(figures.get(name) is not None for figures in models.values())
-    ]
-    rows = [
-        (
-            figures.get("name") or "",
-            str(MODELS.get(name, name)),
-            [figures.get(measure) for measure in measures],
-        )
-        for name, figures in models.items()
-    ]
-    return Table(title, [str(MEASURES[name]) for name in measures], rows)

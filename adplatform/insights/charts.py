@@ -6,6 +6,7 @@ each the exact micros divided once, so that the numbers of a chart are those of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import accumulate
@@ -156,6 +157,103 @@ def hour_heatmap(hours: Mapping[datetime, Totals], *, zone: str, measure: str = 
     return _finished(figure, layout | {"margin": {"l": 8, "r": 8, "t": 8, "b": 28}})
 
 
+def reliability_figure(bins: Sequence[Mapping[str, float]]) -> Figure:
+    """Observed click rates over predicted ones, each with its 95 % interval, and the line on which both are equal.
+
+    A bin has predicted, observed, low, high and rows; a perfect model's bins lie on the line.
+    """
+    x, y = [one["predicted"] for one in bins], [one["observed"] for one in bins]
+    edge = max([*x, *(one["high"] for one in bins)], default=1.0) * 1.05
+    figure = go.Figure()
+    figure.add_scatter(
+        x=x,
+        y=y,
+        name=_("Observed"),
+        meta="revenue",
+        mode="markers",
+        marker={"size": 9},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [one["high"] - one["observed"] for one in bins],
+            "arrayminus": [one["observed"] - one["low"] for one in bins],
+            "thickness": 1.5,
+            "width": 3,
+        },
+        customdata=[one["rows"] for one in bins],
+        hovertemplate=_("predicted %{x:.2%}, observed %{y:.2%}, %{customdata:,} impressions<extra></extra>"),
+    )
+    figure.add_scatter(
+        x=[0, edge],
+        y=[0, edge],
+        name=_("Predicted = observed"),
+        meta="prev",
+        mode="lines",
+        line={"width": 1.5, "dash": "4px 4px"},
+        hoverinfo="skip",
+    )
+    axis = _plain_axis(tickformat=".1%" if edge < 0.2 else ".0%", rangemode="tozero", nticks=6)
+    return _finished(figure, {"xaxis": axis | {"showgrid": False}, "yaxis": axis})
+
+
+def share_figure(sizes: Mapping[str, float]) -> Figure:
+    """Horizontal bars of how much each of these moves a prediction (log odds), the largest on top."""
+    names = list(sizes)[::-1]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[sizes[name] for name in names],
+        y=names,
+        orientation="h",
+        meta="1",
+        name=_("Moves the log odds by"),
+        marker_line_width=0,
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    xaxis = _plain_axis(rangemode="tozero", nticks=5, zeroline=False)
+    return _finished(figure, {"xaxis": xaxis, "yaxis": _plain_axis(showgrid=False), "bargap": 0.35})
+
+
+def search_figure(values: Sequence[float], is_whole: Sequence[bool]) -> Figure:
+    """Normalised entropy of each trial of a search, the best one so far, and the defaults (the first trial).
+
+    Trials that were stopped early have no place in the best so far.
+    """
+    numbers = list(range(len(values)))
+    best = list(
+        accumulate((value if whole else math.inf for value, whole in zip(values, is_whole, strict=True)), min)
+    )
+    figure = go.Figure()
+    for name, meta, whole in ((_("Trial"), "2", True), (_("Stopped early"), "warn", False)):
+        kept = [number for number in numbers if is_whole[number] is whole]
+        figure.add_scatter(
+            x=kept,
+            y=[values[number] for number in kept],
+            name=name,
+            meta=meta,
+            mode="markers",
+            marker={"size": 7},
+            hovertemplate="%{x}: %{y:.4f}",
+        )
+    _add_line(figure, numbers, best, name=_("Best so far"), meta="revenue", width=2.5, hover="%{y:.4f}")
+    defaults = [value for value in values[:1] for _number in numbers]
+    _add_line(
+        figure,
+        numbers,
+        defaults,
+        name=_("Defaults"),
+        meta="prev",
+        width=1.5,
+        hover="%{y:.4f}",
+        dash="4px 4px",
+    )
+    layout = {
+        "xaxis": _plain_axis(showgrid=False, nticks=8, zeroline=False),
+        "yaxis": _plain_axis(tickformat=".3f", nticks=6, zeroline=False),
+        "hovermode": "closest",
+    }
+    return _finished(figure, layout)
+
+
 def drift_figure(features: Sequence[tuple[str, float, str]]) -> Figure:
     """Bars of the population stability index, (feature, index, severity), the largest on top."""
     rows = sorted(features, key=lambda row: row[1])
@@ -201,7 +299,7 @@ def _add_bars(
 
 def _add_line(
     figure: go.Figure,
-    x: Sequence[str],
+    x: Sequence[str] | Sequence[int],
     y: Sequence[float | None],
     *,
     name: str,
@@ -232,6 +330,10 @@ def _money_axis(currency: str, highest_micros: int) -> dict[str, Any]:
         "automargin": True,
         "zeroline": False,
     }
+
+
+def _plain_axis(**options: Any) -> dict[str, Any]:
+    return {"fixedrange": True, "automargin": True, **options}
 
 
 def _right_axis(*, highest: float, **options: Any) -> dict[str, Any]:

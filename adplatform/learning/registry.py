@@ -33,6 +33,9 @@ PRIOR = "prior"  # the blender's
 STAGED = (Stage.SHADOW, Stage.CANARY)
 
 
+BrokenModelError = artifacts.ArtifactError  # a folder of weights that is gone or not what it was
+
+
 class RegistryError(Exception):
     """A version cannot be registered, promoted or rolled back to."""
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from adplatform.console.learning import numbers, tables
+from adplatform.accounts.models import AuditEntry
+from adplatform.console.model_words import facts, gate_facts, numbers, off_policy, tables
+from adplatform.insights import charts
+from adplatform.learning import registry
+from adplatform.learning.models import SearchRun, SearchTrial
 from tests import factories
+from tests.factories import NOON
 
 pytestmark = pytest.mark.django_db
 
@@ -40,3 +45,154 @@ def test_without_an_earlier_champion_there_is_no_way_back(client: Client) -> Non
     assert b'action="/console/models/rollback/"' not in client.get("/console/models/").content
     answer = client.post("/console/models/rollback/", follow=True)
     assert "There is no earlier champion to return to." in answer.content.decode()
+
+
+METRICS = {
+    "challenger": {"name": "blender-2", "ne": 0.91},
+    "reliability": {
+        "bins": [
+            {"predicted": 0.02, "observed": 0.025, "low": 0.02, "high": 0.03, "rows": 4_000},
+            {"predicted": 0.2, "observed": 0.18, "low": 0.15, "high": 0.22, "rows": 900},
+        ]
+    },
+    "importance": {"groups": {"text": 0.4, "quality": 0.3}, "features": {"text_score": 0.4}, "rows": 100},
+    "gate": {
+        "clicks": 320,
+        "impressions": 4_900,
+        "loss_difference": [-0.00123, -0.002, -0.0004],
+        "calibration": [0.981, 0.962, 1.003],
+        "harmed": [],
+    },
+    "offpolicy": {"estimates": {"snips": [0.0123, 0.01, 0.015]}, "refusal": None},
+}
+
+
+def test_the_gates_figures_carry_their_intervals() -> None:
+    assert gate_facts(METRICS["gate"]) == [
+        ("Judged on", "4,900 impressions"),
+        ("Clicks among them", "320"),
+        ("Log loss per impression beside the champion", "-0.00123 (-0.00200 to -0.00040)"),
+        ("Calibration", "0.981 (0.962 to 1.003)"),
+        ("Segments harmed", "none"),
+    ]
+    assert off_policy(METRICS["offpolicy"]) == ([("Challenger", "snips", "0.01230 (0.01000 to 0.01500)")], "")
+    assert off_policy({"refusal": "the effective sample is 40"}) == ([], "the effective sample is 40")
+    assert off_policy(None) == ([], "")
+
+
+def test_a_card_reads_as_pairs_of_words() -> None:
+    card = {
+        "data_range": {"from": "2026-06-01"},
+        "limits": ["English only", "no video"],
+        "cpu_seconds": 12.3456,
+    }
+    assert list(facts(card)) == [
+        ("Data range: from", "2026-06-01"),
+        ("Limits", "English only; no video"),
+        ("Cpu seconds", "12.35"),
+    ]
+
+
+def test_a_reliability_diagram_has_each_bins_interval_and_count() -> None:
+    observed, equal = charts.reliability_figure(METRICS["reliability"]["bins"])["data"]
+    assert list(observed["y"]) == [0.025, 0.18]
+    assert [round(one, 4) for one in observed["error_y"]["array"]] == [0.005, 0.04]
+    assert [round(one, 4) for one in observed["error_y"]["arrayminus"]] == [0.005, 0.03]
+    assert list(observed["customdata"]) == [4_000, 900]
+    assert list(equal["x"]) == list(equal["y"])
+
+
+def test_the_best_so_far_ignores_trials_that_were_stopped() -> None:
+    drawn = charts.search_figure([0.9, 0.7, 0.8], [True, False, True])["data"]
+    best = next(trace for trace in drawn if trace["name"] == "Best so far")
+    assert list(best["y"]) == [0.9, 0.9, 0.8]
+
+
+def test_the_pages_draw_what_a_training_measured(client: Client) -> None:
+    client.force_login(factories.operator())
+    run = factories.training_run(
+        metrics=METRICS, verdict="Promoted: normalised entropy 0.9100.", is_promoted=True
+    )
+    version = factories.model_version(stage="champion", run=run, card={"limits": "English only"})
+    search = SearchRun.objects.create(
+        started_at=NOON, until=NOON, trials_wanted=4, seconds_allowed=60, rows=10, schema="s"
+    )
+    SearchTrial.objects.create(search=search, number=0, parameters={}, value=0.9, state="complete", seconds=1)
+    page = client.get("/console/models/").content.decode()
+    for words in ("Reliability", "0.981 (0.962 to 1.003)", "Promoted: normalised entropy", "1 of 4 trials"):
+        assert words in page
+    for name in ("reliability", "groups", "features"):
+        assert client.get(f"/console/models/trainings/{run.pk}/{name}.json").json()["data"]
+    assert client.get(f"/console/models/searches/{search.pk}.json").json()["data"]
+    assert "Challenger beside champion" in client.get(f"/console/models/trainings/{run.pk}/").content.decode()
+    assert "English only" in client.get(f"/console/models/{version.name}/").content.decode()
+
+
+def test_what_was_not_measured_is_said_to_be_missing(client: Client) -> None:
+    client.force_login(factories.operator())
+    assert "No search yet" in client.get("/console/models/").content.decode()
+    run = factories.training_run(verdict="Not trained: there are no impressions to learn from.")
+    page = client.get("/console/models/").content.decode()
+    assert "No reliability diagram" in page
+    assert "No importance" in page
+    assert client.get(f"/console/models/trainings/{run.pk}/reliability.json").status_code == 404
+
+
+def test_a_running_training_shows_how_far_it_is(client: Client) -> None:
+    client.force_login(factories.operator())
+    factories.job_run(
+        factories.job("train"), status="running", finished_at=None, progress_done=2, progress_total=5
+    )
+    page = client.get("/console/models/progress/").content.decode()
+    assert "2 of 5" in page
+    assert "Train" in page
+
+
+@pytest.mark.parametrize("action", ["shadow", "canary", "stop", "promote"])
+def test_only_operators_change_what_serves(client: Client, action: str) -> None:
+    version = factories.model_version()
+    url = f"/console/models/{version.name}/{action}/"
+    client.force_login(factories.user())
+    assert client.post(url, {"percent": 5}).status_code == 404
+    assert client.get(f"/console/models/{version.name}/").status_code == 404
+    version.refresh_from_db()
+    assert version.stage == "challenger"
+    client.force_login(factories.operator())
+    assert client.get(url).status_code == 405
+
+
+def test_each_change_is_confirmed_first_and_leaves_a_trace(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.artifacts, "verify", lambda *_, **__: None)  # its folder is not written here
+    client.force_login(factories.operator())
+    version = factories.model_version()
+    page = client.get(f"/console/models/{version.name}/").content.decode()
+    assert all(f'<dialog id="{name}"' in page for name in ("shadow", "canary", "promote"))
+    answer = client.post(f"/console/models/{version.name}/canary/", {"percent": "7.5"}, follow=True)
+    assert "answers 7.5 % of the visitors" in answer.content.decode()
+    version.refresh_from_db()
+    assert (version.stage, version.share_bp) == ("canary", 750)
+    entry = AuditEntry.objects.get(action="model.canary")
+    assert entry.target == version.name
+    client.post(f"/console/models/{version.name}/stop/")
+    version.refresh_from_db()
+    assert (version.stage, version.share_bp) == ("challenger", 0)
+    client.post(f"/console/models/{version.name}/promote/")
+    version.refresh_from_db()
+    assert version.stage == "champion"
+
+
+def test_a_share_that_is_no_share_changes_nothing(client: Client) -> None:
+    client.force_login(factories.operator())
+    version = factories.model_version()
+    for percent, words in (
+        ("many", "Give the canary"),
+        ("120", "between 0 and 100"),
+        ("nan", "between 0 and 100"),
+    ):
+        answer = client.post(f"/console/models/{version.name}/canary/", {"percent": percent}, follow=True)
+        assert words in answer.content.decode()
+    version.refresh_from_db()
+    assert version.stage == "challenger"
+    assert client.post(f"/console/models/{version.name}/sell/").status_code == 404
