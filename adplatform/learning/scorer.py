@@ -35,6 +35,7 @@ from adplatform.learning.statistics import (
 )
 from ml import artifacts
 from ml.ctr import counters, features
+from ml.ctr.posterior import posterior_sd
 from ml.ctr.runtime import CompiledBlender
 from ml.schema import Floats, Ints, Vectors
 
@@ -43,7 +44,6 @@ SETTINGS = "models.json"
 CREATIVES, CREATIVE_IDS, SITES, SITE_IDS = "creatives.npy", "creative_ids.npy", "sites.npy", "site_ids.npy"
 BLENDER = "blender"
 MOST_CTR = 0.9  # without a blender: what rates of a few clicks multiply to is never certain
-MOST_SD = 1.0  # an ad that nobody has seen: its odds within a factor of e, two times in three
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +293,8 @@ def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:
 
 
 def logit_sd(pctr: FloatArray, impressions: FloatArray) -> FloatArray:
-    """Standard deviation of logit(pctr): 1/√(n·p·(1−p)) with n the creative's impressions and its prior's."""
-    information = (impressions + counters.CREATIVE_STRENGTH) * pctr * (1 - pctr)
-    return np.minimum(MOST_SD, 1 / np.sqrt(np.maximum(information, 1e-9)))
+    """Standard deviation of logit(pctr): the posterior's, from how often the creative was seen."""
+    return posterior_sd(impressions, pctr)
 
 
 def _site_vector(sites: Projected, site_id: int) -> Vectors | None:
