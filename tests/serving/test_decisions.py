@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from adplatform import settings
 from adplatform.accounts import keys
 from adplatform.core.pseudonym import pseudonym
 from adplatform.events.models import AdDecision
@@ -171,8 +172,10 @@ def test_a_browser_cannot_choose_its_country_or_device(serve, ask) -> None:
     ]
 
 
-def test_explain_needs_a_key_of_its_scope(serve, ask) -> None:
-    ours, theirs = m.ad(line_item={"bid_micros": 500_000}), m.ad(line_item={"bid_micros": 100_000})
+def test_explain_needs_a_key_of_its_scope(serve, ask, monkeypatch) -> None:
+    monkeypatch.setattr(settings, "DECISION_EPSILON", 0.0)
+    cpm = {"bid_strategy": "manual_cpm"}  # who pays per impression wins by the bid alone, in every draw
+    ours, theirs = (m.ad(campaign=cpm, line_item={"bid_micros": bid}) for bid in (5_000_000, 1_000_000))
     other = m.ad(line_item={"targeting": {"country": ["JP"]}})
     slot = m.slot()
     key, reader = keys.join(*keys.new()), keys.join(*keys.new())
