@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from django.db.models import F, Q, Sum
-from django.db.models.functions import Length
+from django.db.models import ExpressionWrapper, F, FloatField, Q, Sum, Value
+from django.db.models.functions import Exp, Extract, Length
 
 from adplatform.accounts.models import ApiKey
 from adplatform.bidding.models import Pace
@@ -21,9 +22,12 @@ from adplatform.campaigns.models import BidStrategy, Budget, Campaign, Creative,
 from adplatform.decision.targeting import TargetingError, parse
 from adplatform.events.models import ConversionAction, HourlyStat
 from adplatform.inventory.models import AdSlot
+from adplatform.learning import conversions
 
 from .render import AdText
 from .snapshot import CandidateRow, CapRow, KeyRow, SlotRow
+
+Number = TypeVar("Number", int, float)
 
 AHEAD = timedelta(hours=1)  # flights that start within it are taken in; the decision knows the moment
 SERVED_SOURCES = ("live", "demo")
@@ -202,52 +206,65 @@ class Performance:
     """What the last 30 days say: counts per creative, conversions and their value per line item and advertiser.
 
     A line item's conversion rate leans on its advertiser's, and that on everybody's:
-    pcvr = (conversions + k·above) / (clicks + k), with k = 50 clicks.
+    pcvr = (conversions + k·above) / (clicks + k), with k = 50 clicks. A click counts by the share of conversions that
+    come within its age, 1 − exp(−age / mean delay), so that yesterday's clicks do not look barren.
     """
 
     creatives: dict[int, tuple[int, int]] = field(default_factory=dict)
-    line_items: dict[int, tuple[int, int]] = field(default_factory=dict)  # clicks, conversions
-    advertisers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    line_items: dict[int, tuple[float, float]] = field(default_factory=dict)  # matured clicks, conversions
+    advertisers: dict[int, tuple[float, float]] = field(default_factory=dict)
     values: dict[int, tuple[int, int]] = field(default_factory=dict)  # by campaign: conversions, revenue
     defaults: dict[int, int] = field(default_factory=dict)  # by advertiser: value of one conversion
-    everybody: tuple[int, int] = (0, 0)  # clicks, conversions
+    everybody: tuple[float, float] = (0.0, 0.0)  # matured clicks, conversions
 
     @classmethod
     def read(cls, at: datetime) -> Performance:
         known = cls(defaults=_default_values())
         names = ("creative_id", "line_item_id", "campaign_id", "advertiser_id")
         sums = {name: Sum(name) for name in ("impressions", "clicks", "conversions", "revenue_micros")}
+        sums = {f"n_{name}": total for name, total in sums.items()} | {"matured": _matured_clicks(at)}
         rows = HourlyStat.objects.filter(hour__gte=at - LOOKBACK, source__in=SERVED_SOURCES)
-        for row in rows.values(*names).annotate(**{f"n_{name}": total for name, total in sums.items()}):
-            clicks, conversions = row["n_clicks"], row["n_conversions"]
-            _add(known.creatives, row["creative_id"], row["n_impressions"], clicks)
-            _add(known.line_items, row["line_item_id"], clicks, conversions)
-            _add(known.advertisers, row["advertiser_id"], clicks, conversions)
-            _add(known.values, row["campaign_id"], conversions, row["n_revenue_micros"])
-            known.everybody = (known.everybody[0] + clicks, known.everybody[1] + conversions)
+        for row in rows.values(*names).annotate(**sums):
+            clicks, converted = row["matured"], row["n_conversions"]
+            _add(known.creatives, row["creative_id"], row["n_impressions"], row["n_clicks"])
+            _add(known.line_items, row["line_item_id"], clicks, converted)
+            _add(known.advertisers, row["advertiser_id"], clicks, converted)
+            _add(known.values, row["campaign_id"], converted, row["n_revenue_micros"])
+            known.everybody = (known.everybody[0] + clicks, known.everybody[1] + converted)
         return known
 
     def pcvr(self, line_item_id: int, advertiser_id: int) -> float:
-        clicks, conversions = self.everybody
-        everybody = (conversions + _PCVR_PRIOR[0]) / (clicks + _PCVR_PRIOR[1])
+        clicks, converted = self.everybody
+        everybody = (converted + _PCVR_PRIOR[0]) / (clicks + _PCVR_PRIOR[1])
         advertiser = _shrunk(self.advertisers.get(advertiser_id, (0, 0)), everybody)
         return min(1.0, _shrunk(self.line_items.get(line_item_id, (0, 0)), advertiser))
 
     def value_micros(self, campaign: Campaign) -> int:
         """Mean value of the campaign's conversions; before the first, what its advertiser's action is worth, and
         0 where that is not said either (then the line item's own word counts)."""
-        conversions, revenue = self.values.get(campaign.pk, (0, 0))
-        return revenue // conversions if conversions else self.defaults.get(campaign.organisation_id, 0)
+        converted, revenue = self.values.get(campaign.pk, (0, 0))
+        return revenue // converted if converted else self.defaults.get(campaign.organisation_id, 0)
 
 
-def _shrunk(counts: tuple[int, int], above: float) -> float:
-    clicks, conversions = counts
-    return (conversions + _PCVR_STRENGTH * above) / (clicks + _PCVR_STRENGTH)
+def _matured_clicks(at: datetime) -> Sum:
+    """Sum of clicks, each by the share of its conversions that have come by now; all of it where the delay of
+    conversions is not known yet."""
+    delay = conversions.mean_delay(since=at - LOOKBACK, until=at, sources=SERVED_SOURCES)
+    if delay is None:
+        return Sum("clicks", output_field=FloatField())
+    age = Extract(Value(at) - F("hour"), "epoch", output_field=FloatField())
+    come = Value(1.0) - Exp(ExpressionWrapper(-age / delay.total_seconds(), output_field=FloatField()))
+    return Sum(ExpressionWrapper(F("clicks") * come, output_field=FloatField()))
 
 
-def _add(table: dict[int, tuple[int, int]], key: int, first: int, second: int) -> None:
-    before = table.get(key, (0, 0))
-    table[key] = (before[0] + first, before[1] + second)
+def _shrunk(counts: tuple[float, float], above: float) -> float:
+    clicks, converted = counts
+    return (converted + _PCVR_STRENGTH * above) / (clicks + _PCVR_STRENGTH)
+
+
+def _add(table: dict[int, tuple[Number, Number]], key: int, first: Number, second: Number) -> None:
+    before = table.get(key)
+    table[key] = (first, second) if before is None else (before[0] + first, before[1] + second)
 
 
 def _default_values() -> dict[int, int]:

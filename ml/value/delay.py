@@ -33,23 +33,26 @@ def to_come(rate: Floats | float, elapsed: Floats, delay_seconds: float) -> Floa
     return probability
 
 
-def fit_delayed_rate(converted_after: Floats, elapsed: Floats) -> DelayedRate:
+def fit_delayed_rate(converted_after: Floats, elapsed: Floats, count: Floats | None = None) -> DelayedRate:
     """From clicks: seconds to the conversion (NaN: none so far), and seconds from the click to now.
 
-    With fewer than FEWEST_CONVERSIONS the rate is that of what was seen, and the delay unknown (NaN).
+    `count`: how many clicks a row stands for. With fewer than FEWEST_CONVERSIONS the rate is that of what was seen,
+    and the delay unknown (NaN).
     """
-    came = ~np.isnan(converted_after)
-    rate = float(came.mean()) if len(came) else 0.0
-    if came.sum() < FEWEST_CONVERSIONS or came.all():
+    count = np.ones(len(elapsed)) if count is None else count
+    came, clicks = ~np.isnan(converted_after), float(count.sum())
+    converted, took = float(count[came].sum()), converted_after[came] * count[came]
+    rate = converted / clicks if clicks else 0.0
+    if converted < FEWEST_CONVERSIONS or converted == clicks:
         return DelayedRate(rate, float("nan"))
-    delay = float(converted_after[came].mean())
-    waiting = elapsed[~came]
+    delay = float(took.sum()) / converted
+    waiting, waits = elapsed[~came], count[~came]
     for _ in range(ROUNDS):
-        coming = to_come(rate, waiting, delay)
-        conversions = float(came.sum() + coming.sum())
-        new_rate = conversions / len(came)
+        coming = to_come(rate, waiting, delay) * waits
+        conversions = converted + float(coming.sum())
+        new_rate = conversions / clicks
         # A conversion to come has waited `elapsed`, and by the exponential's lack of memory waits another mean.
-        new_delay = float((converted_after[came].sum() + (coming * (waiting + delay)).sum()) / conversions)
+        new_delay = float((took.sum() + (coming * (waiting + delay)).sum()) / conversions)
         settled = abs(new_rate - rate) < ENOUGH and abs(new_delay - delay) < ENOUGH * delay
         rate, delay = new_rate, new_delay
         if settled:

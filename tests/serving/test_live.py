@@ -109,6 +109,26 @@ def test_conversion_rates_lean_on_the_advertiser_and_then_on_everybody() -> None
     assert (row.value_micros, row.impressions, row.clicks) == (5, 9_000, 100)
 
 
+def test_young_clicks_count_by_the_share_of_conversions_that_come_so_early() -> None:
+    creative = m.ad()
+    long_ago, clicks = NOW - timedelta(days=20), 200
+    for number in range(40):  # a conversion comes after two days in the mean
+        place = factories.decision(creative, served_at=long_ago)
+        click = factories.click(place, occurred_at=long_ago)
+        factories.conversion(
+            decision_id=click.decision_id,
+            attribution="click",
+            occurred_at=long_ago + timedelta(days=0.1 + 0.1 * number),
+        )
+    factories.hourly_stat(creative, hour=long_ago, impressions=9_000, clicks=clicks, conversions=40)
+    before = rows()[0].pcvr
+    factories.hourly_stat(creative, hour=NOW - timedelta(hours=2), impressions=9_000, clicks=clicks)
+    after = rows()[0].pcvr
+    as_if_barren = before * (clicks + 50) / (2 * clicks + 50)
+    assert before * 0.9 < after < before
+    assert as_if_barren < before * 0.6
+
+
 def test_before_the_first_conversion_the_actions_value_counts() -> None:
     creative = m.ad()
     factories.conversion_action(creative.line_item.campaign.organisation, default_value_micros=12)
