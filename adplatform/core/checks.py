@@ -29,6 +29,8 @@ from adplatform.core import clock, roles
 from adplatform.embedded import net, preflight
 
 OK, WARN, FAIL = "ok", "warn", "fail"
+COUNTED_UNTIL = "counts:until"  # learning's key, which knows of this layer and not the other way round
+STALE_COUNTERS_SECONDS = 60.0
 START = "start the platform with `make up` (or `manage.py up`)"
 
 
@@ -284,6 +286,19 @@ def snapshot() -> Finding:
     )
 
 
+def counters() -> Finding:
+    """The age of the click statistics that predictions read; they cost accuracy once they lag."""
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=3) as client:
+        until = client.get(COUNTED_UNTIL)
+    if until is None:
+        return Finding(WARN, "nothing was counted yet: ads are ranked by their prediction alone", START)
+    seconds = max(0.0, time.time() - float(until))
+    says = f"everything older than {seconds:.0f} s is counted"
+    if seconds <= STALE_COUNTERS_SECONDS or not _serving():
+        return Finding(OK, says)
+    return Finding(WARN, says, f"ingest lags or stands still: see {settings.VAR}/log/ingest.log")
+
+
 def beat() -> Finding:
     """Whether the scheduler sent anything lately."""
     tasks = apps.get_model("django_celery_beat", "PeriodicTask")._default_manager.filter(enabled=True)
@@ -337,5 +352,6 @@ CHECKS = (
     Check("models", models),
     Check("workers", workers),
     Check("snapshot", snapshot),
+    Check("counters", counters),
     Check("beat", beat),
 )

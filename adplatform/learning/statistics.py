@@ -33,7 +33,6 @@ REMEMBERED = ("creative", "line_item")  # whose recent sums are kept, beside tho
 LAYOUT = 2
 LAYOUT_KEY, UNTIL_KEY = "counts:layout", "counts:until"
 VISITOR_SECONDS = 90 * 86_400
-STALE_SECONDS = 60.0  # counters older than this cost accuracy: raise an alarm
 
 PROFILE, PROFILE_ENCODER = b"u", b"m"
 VISITOR_IMPRESSIONS, VISITOR_CLICKS, VISITOR_EXPECTED = b"n", b"c", b"x"
