@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem, Purse
+from adplatform.campaigns.models import (
+    Annotation,
+    AnnotationItem,
+    AnnotationTask,
+    Budget,
+    Campaign,
+    Creative,
+    LineItem,
+    Purse,
+)
 from adplatform.core.admin import ReadOnlyAdmin, ServedAdmin
 
 
@@ -68,3 +77,21 @@ class PurseAdmin(ReadOnlyAdmin):
     list_display = ["organisation", "granted_micros", "spent_micros", "granted_at"]
     list_select_related = ["organisation"]
     search_fields = ["organisation__name"]
+
+
+@admin.register(AnnotationTask)
+class AnnotationTaskAdmin(ReadOnlyAdmin):
+    list_display = ["public_id", "question", "sampling", "created_by", "created_at"]
+    list_select_related = ["created_by"]
+
+
+@admin.register(AnnotationItem)
+class AnnotationItemAdmin(ReadOnlyAdmin):
+    list_display = ["task", "creative", "place"]
+    list_select_related = ["task", "creative"]
+
+
+@admin.register(Annotation)
+class AnnotationAdmin(ReadOnlyAdmin):
+    list_display = ["item", "annotator", "label", "at"]
+    list_select_related = ["item", "annotator"]

@@ -11,6 +11,7 @@ from adplatform.events.models import (
     Conversion,
     ConversionAction,
     DailyStat,
+    Feedback,
     FillStat,
     HourlyStat,
     Impression,
@@ -104,3 +105,8 @@ class FillStatAdmin(ReadOnlyAdmin):
     list_display = ["hour", "slot_id", "publisher_id", "reason", "requests"]
     list_filter = ["reason", "source"]
     ordering = ["-hour"]
+
+
+@admin.register(Feedback)
+class FeedbackAdmin(ReadOnlyAdmin):
+    list_display = ["decision_id", "kind", "turn", "is_given", "served_at", "occurred_at", "slot_id"]

@@ -5,7 +5,20 @@ from __future__ import annotations
 from django.contrib import admin
 
 from adplatform.core.admin import ReadOnlyAdmin
-from adplatform.learning.models import ModelVersion, Pick, TextVector, TrainingRun, VisitorVector
+from adplatform.learning.models import (
+    CreativeRating,
+    DataReport,
+    Influence,
+    ModelVersion,
+    Pick,
+    RatingModel,
+    SearchRun,
+    SearchTrial,
+    ShadowPrediction,
+    TextVector,
+    TrainingRun,
+    VisitorVector,
+)
 
 
 @admin.register(TrainingRun)
@@ -40,3 +53,42 @@ class VisitorVectorAdmin(ReadOnlyAdmin):
 class PickAdmin(ReadOnlyAdmin):
     list_display = ["visitor", "rank", "creative_id", "text_score", "pctr", "computed_at"]
     search_fields = ["visitor", "=creative_id"]
+
+
+@admin.register(ShadowPrediction)
+class ShadowPredictionAdmin(ReadOnlyAdmin):
+    list_display = ["version", "decision_id", "served_at", "pctr"]
+    list_select_related = ["version"]
+
+
+@admin.register(SearchRun)
+class SearchRunAdmin(ReadOnlyAdmin):
+    list_display = ["started_at", "finished_at", "until", "seed", "trials_wanted", "seconds_allowed", "rows"]
+
+
+@admin.register(SearchTrial)
+class SearchTrialAdmin(ReadOnlyAdmin):
+    list_display = ["search", "number", "value", "state", "seconds"]
+    list_select_related = ["search"]
+
+
+@admin.register(DataReport)
+class DataReportAdmin(ReadOnlyAdmin):
+    list_display = ["examined_at", "data_until", "run", "rows", "severity"]
+    list_select_related = ["run"]
+
+
+@admin.register(RatingModel)
+class RatingModelAdmin(ReadOnlyAdmin):
+    list_display = ["trained_at", "labels", "encoder"]
+
+
+@admin.register(CreativeRating)
+class CreativeRatingAdmin(ReadOnlyAdmin):
+    list_display = ["creative_id", "model", "bad"]
+    list_select_related = ["model"]
+
+
+@admin.register(Influence)
+class InfluenceAdmin(ReadOnlyAdmin):
+    list_display = ["line_item_id", "computed_at", "decisions", "visitors", "blender"]
