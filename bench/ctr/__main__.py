@@ -1,147 +1,172 @@
-"""Our click model on public sets: `python -m bench.ctr [upworthy] [movietweetings]`.
+"""Our click model against the field on public sets: `python -m bench.ctr [sets…] [--peers all|none|NAME…]`.
 
-Reads the folder ADPLATFORM_DATA (upworthy/upworthy_dev.parquet; movietweetings/ratings_100k.parquet and
-movies.parquet) and says so where a set is absent. Splits by time: upworthy from week 201444 on, movietweetings the
-last 20 % of ratings, a label (rating of at least 8) being known to strictly later rows. One process per run.
+Reads ADPLATFORM_DATA and says which set is absent. Everybody gets the same rows; tables, answers and costs stay in
+var/bench/ctr/<set>. docs/bench.md says how to read the output.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-FIGURES = (
-    ("NE", "normalised_entropy", ".4f"),
-    ("log loss", "log_loss", ".5f"),
-    ("AUC", "auc", ".4f"),
-    ("calibration", "calibration_ratio", ".3f"),
-    ("ECE", "calibration_error", ".4f"),
-    ("train s", "train_seconds", ".1f"),
-    ("text s", "encode_seconds", ".1f"),
-    ("µs/row", "predict_us_per_row", ".1f"),
-    ("MB", "peak_memory_mb", ".0f"),
-)
-Row = tuple[str, dict[str, Any]]
+from bench.ctr import environment
+from bench.ctr.contenders import DEEP, NOT_NORMAL_USE, PEERS_BY_NAME, Arena, Run, RunError, ours
+from bench.ctr.judging import Judge
+from bench.ctr.sets import SETS, Prepared
+from bench.ctr.table import Row, cost_line, table
+
+BARS = {
+    "movietweetings": 0.97,
+    "online_retail_ii": 0.97,
+    "nemig_nc": 1.0,
+}  # our NE over the best peer's, at most
 
 
-def movietweetings(data: Path) -> list[Row]:
-    """Films: history features only, then with genres and titles, then with counters frozen at the split."""
-    ratings = pd.read_parquet(data / "ratings_100k.parquet")
-    table = ratings.merge(pd.read_parquet(data / "movies.parquet"), on="movie_id", how="left")
-    table["click"] = (table.pop("rating") >= 8).astype(int)
-    table = table.sort_values("timestamp", kind="stable")
-    cut = int(len(table) * 0.8)
-    options = ["--label", "click", "--time", "timestamp", "--user", "user_id", "--item", "movie_id"]
-    with_text = ["--categorical", "genres", "--text", "title"]
-    return [
-        ("prior", _prior(table["click"][:cut], table["click"][cut:])),
-        ("ours, live history", _run(table[:cut], table[cut:], [*options, "--progressive"])),
-        (
-            "ours, with genres and titles",
-            _run(table[:cut], table[cut:], [*options, *with_text, "--progressive"]),
-        ),
-        ("ours, history frozen", _run(table[:cut], table[cut:], options)),
-    ]
-
-
-def upworthy(data: Path) -> list[Row]:
-    """Headline tests: the report beside both ridges, then fit-predict with earlier test weeks known."""
-    from ml.text.encoder import Encoder
-    from ml.text.headlines import FIRST_TEST_WEEK, Headlines, merge_arms, report
-
-    table = pd.read_parquet(data / "upworthy_dev.parquet")
-    arms = merge_arms(
-        Headlines(
-            test=table["clickability_test_id"].to_numpy(dtype=object),
-            headline=table["headline"].tolist(),
-            impressions=table["impressions"].to_numpy(dtype=np.float64),
-            clicks=table["clicks"].to_numpy(dtype=np.float64),
-            week=table["test_week"].to_numpy(),
-        )
-    )
-    figures = report(arms, Encoder.load().encode(arms.headline))
-    rows: list[Row] = [(name, _from_report(found)) for name, found in figures.items()]
-    merged = pd.DataFrame(vars(arms))
-    is_test = merged["week"] >= FIRST_TEST_WEEK
-    counts = ["--clicks", "clicks", "--impressions", "impressions"]
-    options = [*counts, "--time", "week", "--group", "test", "--text", "headline", "--progressive"]
-    return [*rows, ("ours, week by week", _run(merged[~is_test], merged[is_test], options))]
-
-
-SETS: dict[str, Callable[[Path], list[Row]]] = {"upworthy": upworthy, "movietweetings": movietweetings}
-
-
-def _from_report(found: dict[str, float]) -> dict[str, Any]:
-    return {
-        "normalised_entropy": found["ne"],
-        "log_loss": found["log_loss"],
-        "auc": found["auc"],
-        "calibration_ratio": found["calibration"],
-        "note": f"pairs {found['pairwise']:.3f} [{found['pairwise_low']:.3f}, {found['pairwise_high']:.3f}], "
-        f"|z|>2.58 {found['pairwise_strong']:.3f}, pick ×{found['pick_lift']:.3f}",
-    }
-
-
-def _prior(train: pd.Series, test: pd.Series) -> dict[str, Any]:
-    from ml.evaluation import metrics
-
-    y, p = test.to_numpy(dtype=np.float64), np.full(len(test), float(train.mean()))
-    return {
-        "normalised_entropy": metrics.normalised_entropy(p, y),
-        "log_loss": metrics.log_loss(p, y),
-        "auc": 0.5,
-        "calibration_ratio": metrics.calibration_ratio(p, y),
-    }
-
-
-def _run(train: pd.DataFrame, test: pd.DataFrame, options: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {name: str(Path(folder) / f"{name}.parquet") for name in ("train", "test", "predictions")}
-        train.to_parquet(paths["train"])
-        test.to_parquet(paths["test"])
-        files = [part for name, path in paths.items() for part in (f"--{name}", path)]
-        command = [sys.executable, "-m", "ml", "fit-predict", *files, *options, "--json"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ran.returncode != 0:
-        raise SystemExit(ran.stderr.strip())
-    result: dict[str, Any] = json.loads(ran.stdout)
-    return result
-
-
-def _print(name: str, rows: list[Row]) -> None:
-    print(f"\n{name:<32}" + "".join(f"{title:>12}" for title, _, _ in FIGURES))
-    for title, found in rows:
-        cells = [format(found[key], how) if found.get(key) is not None else "" for _, key, how in FIGURES]
-        print(f"{title:<32}" + "".join(f"{cell:>12}" for cell in cells) + f"  {found.get('note', '')}")
-
-
-def main(wanted: list[str]) -> int:
-    """Print a table per set; 1 where one was wanted by name and is absent."""
+def main(words: list[str]) -> int:
+    """A table per set; 1 where a set was wanted by name and is absent."""
+    chosen = _parser().parse_args(words)
     root = os.environ.get("ADPLATFORM_DATA")
     if not root:
         print("set ADPLATFORM_DATA to the folder of the public data sets", file=sys.stderr)
         return 2
+    wanted = _peers(chosen.peers)
+    unknown = [name for name in chosen.sets if name not in SETS] + [
+        n for n in wanted if n not in PEERS_BY_NAME
+    ]
+    if unknown:
+        known = f"sets: {', '.join(SETS)}; peers: {', '.join(PEERS_BY_NAME)}"
+        print(f"there is no {', '.join(unknown)} ({known})", file=sys.stderr)
+        return 2
     absent = 0
-    for name in wanted or list(SETS):
-        if name not in SETS:
-            print(f"no set {name}; there are {', '.join(SETS)}", file=sys.stderr)
-            return 2
+    for name in chosen.sets or list(SETS):
         folder = Path(root) / name
-        if not folder.is_dir():
+        if folder.is_dir():
+            _compare(SETS[name](folder), wanted, chosen)
+        else:
             print(f"{name}: absent ({folder})")
-            absent += bool(wanted)
-            continue
-        _print(name, SETS[name](folder))
+            absent += bool(chosen.sets)
     return int(absent > 0)
+
+
+def _compare(prepared: Prepared, wanted: list[str], chosen: argparse.Namespace) -> None:
+    arena = Arena(prepared, environment.home() / "ctr" / prepared.name, reuse=chosen.reuse)
+    judge = Judge(prepared)
+    rows = {"prior": Row("prior", [_prior(prepared)])}
+    for name in wanted:
+        rows[name] = _peer(name, arena, prepared, chosen.seeds)
+    if not chosen.only_peers:
+        for name, (title, options) in ours(prepared.options).items():
+            seeds = chosen.seeds if name == "ours" else 1
+            rows[name] = _row(title, seeds, lambda seed, n=name, o=options: arena.ours(n, o, seed))
+    size = f"{len(prepared.train):,} rows to train, {len(prepared.test):,} to test"
+    note = "" if prepared.has_bar else "; too few clicks to judge by"
+    print(f"\n## {prepared.name}\n{size}{note}\n")
+    print(table(list(rows.values()), judge))
+    _remarks(prepared, rows, judge)
+    sys.stdout.flush()
+
+
+def _remarks(prepared: Prepared, rows: dict[str, Row], judge: Judge) -> None:
+    """Intervals, segments, bars: what the table alone does not say."""
+    mine = rows.get("ours")
+    if mine is None or not mine.runs:
+        return
+    if prepared.options.clicks:
+        print(
+            "\nshares of right pairs ({:,} and {:,}), interval over tests:".format(*judge.number_of_pairs())
+        )
+        for row in rows.values():
+            if row.runs:
+                found = judge.pair_intervals(row.runs[0].probability)
+                said = ", ".join(
+                    f"{n} {a:.3f} [{low:.3f}, {high:.3f}]" for n, (a, low, high) in found.items()
+                )
+                print(f"- {row.title}: {said}")
+    segments = judge.segments(mine.runs[0].probability)
+    wrong = [f"{s.name} {s.ratio:.3f} ({s.expected:,.0f} expected)" for s in segments if not s.is_right]
+    print(
+        f"\ncalibration 0.9–1.1 in {len(segments) - len(wrong)} of {len(segments)} segments over 1,000 clicks",
+        end="",
+    )
+    print(f"; outside: {', '.join(wrong)}" if wrong else "")
+    _against(prepared, rows, judge)
+
+
+def _against(prepared: Prepared, rows: dict[str, Row], judge: Judge) -> None:
+    mine = rows["ours"]
+    field = {n: r for n, r in rows.items() if r.runs and not n.startswith("ours") and n not in NOT_NORMAL_USE}
+    if field:
+        best = min(field.values(), key=lambda row: row.mean("ne", judge))
+        ratio = mine.mean("ne", judge) / best.mean("ne", judge)
+        print(
+            f"NE {ratio:.3f} of the best peer's ({best.title}){_bar(prepared.name, ratio)}; log loss {_gap(mine, best, judge)}"
+        )
+    if rows.get("counters") and rows["counters"].runs:
+        print(f"against tuned LightGBM with our counters: log loss {_gap(mine, rows['counters'], judge)}")
+    deep = [rows[name] for name in DEEP if name in rows and rows[name].runs]
+    if deep:
+        best = min(deep, key=lambda row: row.mean("ne", judge))
+        print(cost_line(mine, best))
+
+
+def _bar(name: str, ratio: float) -> str:
+    return (
+        f", {'within' if ratio <= BARS[name] else 'MISSES'} the bar of {BARS[name]}" if name in BARS else ""
+    )
+
+
+def _gap(mine: Row, other: Row, judge: Judge) -> str:
+    mean, low, high = judge.difference(mine.runs[0].probability, other.runs[0].probability)
+    return f"{mean:+.5f} [{low:+.5f}, {high:+.5f}]"
+
+
+def _peer(name: str, arena: Arena, prepared: Prepared, seeds: int) -> Row:
+    peer = PEERS_BY_NAME[name]
+    lacking = peer.lacks(prepared.options)
+    if lacking:
+        return Row(peer.title, [], f"not applicable: {lacking}")
+    python = Path(sys.executable) if peer.ours else environment.provide()
+    return _row(peer.title, seeds if peer.is_random else 1, lambda seed: arena.peer(name, peer, seed, python))
+
+
+def _row(title: str, seeds: int, run: Callable[[int], Run]) -> Row:
+    try:
+        return Row(title, [run(seed) for seed in range(seeds)])
+    except RunError as error:
+        return Row(title, [], f"absent: {error}")
+
+
+def _prior(prepared: Prepared) -> Run:
+    """The click rate of the training rows, the newest where the set names validation weeks."""
+    train, options = prepared.train, prepared.options
+    if prepared.validate_from is not None and options.time:
+        train = train[train[options.time] >= prepared.validate_from]
+    if options.label:
+        rate = float(train[options.label].mean())
+    else:
+        rate = float(train[options.clicks].sum() / train[options.impressions].sum())
+    return Run(np.full(len(prepared.test), rate), {})
+
+
+def _peers(words: list[str]) -> list[str]:
+    return {"all": list(PEERS_BY_NAME), "none": []}.get(words[0], words)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.ctr", description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--peers", nargs="+", default=["all"], metavar="NAME", help="all, none, or names")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of a model that draws chance (3)")
+    parser.add_argument(
+        "--reuse", action="store_true", help="keep peers' answers of an earlier run on equal data"
+    )
+    parser.add_argument("--only-peers", action="store_true", help="leave our own rows out")
+    return parser
 
 
 if __name__ == "__main__":
