@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
 
-from adplatform.audience import queries
+from adplatform.audience import fusion, queries
+from adplatform.audience.fusion import Told
 from adplatform.audience.models import Behaviour, Consent, Visitor
 
 BATCH = 2_000
-ACT_COLUMNS = "visitor_id, kind, item, text, value_micros, occurred_at"
+ACT_COLUMNS = "visitor_id, kind, item, text, value_micros, occurred_at, source, provenance"
 EMPTY_ACTS = f"CREATE TEMP TABLE acts ON COMMIT DROP AS SELECT {ACT_COLUMNS} FROM audience_behaviour LIMIT 0"  # noqa: S608
 NEW_ACTS = (
     f"INSERT INTO audience_behaviour ({ACT_COLUMNS}) SELECT {ACT_COLUMNS} FROM acts ON CONFLICT DO NOTHING"  # noqa: S608
@@ -40,6 +42,7 @@ class Act:
     text: str
     occurred_at: datetime
     value_micros: int = 0
+    source: str = fusion.IMPORT
 
 
 def record_visitors(seen: Iterable[Seen], *, source: str) -> int:
@@ -76,15 +79,85 @@ def record_consent(
 
 @transaction.atomic
 def record_behaviours(acts: Sequence[Act], *, at: datetime) -> int:
-    """Store what consenting visitors did, each once; what others did is dropped. Returns how many were new."""
+    """Store what consenting visitors did, each once; what others did is dropped. Returns how many were new.
+
+    What another source told of already is no new act: audience.fusion says who is believed.
+    """
     names = {act.visitor for act in acts}
     visitors = dict(queries.consented(at).filter(pseudonym__in=names).values_list("pseudonym", "pk"))
+    return store(
+        [
+            Told(
+                visitor=visitors[act.visitor],
+                kind=str(act.kind),
+                item=act.item,
+                text=act.text,
+                value_micros=act.value_micros,
+                occurred_at=act.occurred_at,
+                source=act.source,
+            )
+            for act in acts
+            if act.visitor in visitors
+        ]
+    )
+
+
+@transaction.atomic
+def store(told: Sequence[Told]) -> int:
+    """Store acts whose visitors (by primary key) were seen to consent; returns how many rows were new."""
+    if not told:
+        return 0
+    known = _known(told)
+    acts = fusion.fuse(told, known=[_as_act(row) for row in known.values()])
+    changed = []
+    for act in acts:
+        if act.row is None:
+            continue
+        row = known[act.row]
+        fields = (act.text, act.value_micros, act.source, act.provenance)
+        if (row.text, row.value_micros, row.source, row.provenance) != fields:
+            row.text, row.value_micros, row.source, row.provenance = fields
+            changed.append(row)
+    Behaviour.objects.bulk_update(changed, ["text", "value_micros", "source", "provenance"], batch_size=BATCH)
+    return _insert([act for act in acts if act.row is None])
+
+
+def _known(told: Sequence[Told]) -> dict[int, Behaviour]:
+    """Stored acts that these may be, told by other sources; one that its own source repeats is met at the insert."""
+    moments = [one.occurred_at for one in told]
+    near = (min(moments) - fusion.WINDOW, max(moments) + fusion.WINDOW)
+    rows = Behaviour.objects.filter(visitor__in={one.visitor for one in told}, occurred_at__range=near)
+    sources = {one.source for one in told}
+    if len(sources) == 1:
+        rows = rows.exclude(source__in=sources, provenance={})
+    return {row.pk: row for row in rows.order_by("pk").select_for_update()}
+
+
+def _as_act(row: Behaviour) -> fusion.Fused:
+    """A stored act as it was told, the first teller first. Of sources that were not believed only the moment is kept."""
+    moments = row.provenance.get("told") or {row.source: row.occurred_at.isoformat()}
+    told = {
+        source: Told(
+            visitor=row.visitor_id,
+            kind=row.kind,
+            item=row.item,
+            text=row.text if row.provenance.get("text", source) == source else "",
+            value_micros=row.value_micros if row.provenance.get("value_micros", source) == source else 0,
+            occurred_at=datetime.fromisoformat(moment),
+            source=source,
+        )
+        for source, moment in sorted(moments.items(), key=lambda pair: pair[1] != row.occurred_at.isoformat())
+    }
+    return fusion.Fused(told, row=row.pk)
+
+
+def _insert(acts: Sequence[fusion.Fused]) -> int:
     buffer = io.StringIO()
     rows = csv.writer(buffer)
     for act in acts:
-        if act.visitor in visitors:
-            moment = act.occurred_at.isoformat()
-            rows.writerow((visitors[act.visitor], act.kind, act.item, act.text, act.value_micros, moment))
+        visitor, kind, item = next(iter(act.told.values())).key
+        moment, provenance = act.occurred_at.isoformat(), json.dumps(act.provenance)
+        rows.writerow((visitor, kind, item, act.text, act.value_micros, moment, act.source, provenance))
     buffer.seek(0)
     with connection.cursor() as cursor:
         cursor.execute(EMPTY_ACTS)

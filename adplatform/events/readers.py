@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from adplatform.audience import services as audience
+from adplatform.audience.fusion import TAG, Told
 from adplatform.audience.models import Behaviour, Consent
 
 from . import bulk
@@ -63,7 +65,7 @@ def _add_consents(decisions: Sequence[DecisionRecord], ids: dict[str, int]) -> N
 
 def _add_reads(decisions: Sequence[DecisionRecord], ids: dict[str, int]) -> None:
     """The words of the pages, once per page and request."""
-    reads: dict[tuple[int, str, str], dict[str, object]] = {}
+    reads: dict[tuple[int, str, str], Told] = {}
     per_visitor: Counter[int] = Counter()
     for record in decisions:
         pk = ids[record.visitor]
@@ -72,17 +74,13 @@ def _add_reads(decisions: Sequence[DecisionRecord], ids: dict[str, int]) -> None
         if not record.keywords or key in reads or per_visitor[pk] >= READS_PER_BATCH:
             continue
         per_visitor[pk] += 1
-        reads[key] = {
-            "visitor_id": pk,
-            "kind": Behaviour.Kind.READ.value,
-            "item": item,
-            "text": record.keywords,
-            "value_micros": 0,
-            "occurred_at": record.served_at,
-        }
-    bulk.execute(
-        "INSERT INTO audience_behaviour ({columns}) SELECT {columns} FROM json_populate_recordset("
-        "NULL::audience_behaviour, %s) ON CONFLICT DO NOTHING",
-        ("visitor_id", "kind", "item", "text", "value_micros", "occurred_at"),
-        reads.values(),
-    )
+        reads[key] = Told(
+            visitor=pk,
+            kind=Behaviour.Kind.READ.value,
+            item=item,
+            text=record.keywords,
+            value_micros=0,
+            occurred_at=record.served_at,
+            source=TAG,
+        )
+    audience.store(list(reads.values()))
