@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from adplatform.core import clock
+from adplatform.jobs.registry import Progress
 from adplatform.learning import (
     cards,
     dataset,
@@ -35,6 +37,7 @@ from ml.ctr.train import ClickModel, TrainingError
 __all__ = ["TrainingResult", "embed_creatives", "embed_visitors", "train"]
 
 Kind = ModelVersion.Kind
+STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,21 @@ class TrainingResult:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-def train(*, at: datetime, only: str | None = None, seed: int = 0) -> TrainingResult:
+def train(
+    *, at: datetime, only: str | None = None, seed: int = 0, progress: Progress | None = None
+) -> TrainingResult:
     """Train on everything before `at`, compare with what serves, and promote or refuse.
 
-    `only` ('matcher' or 'blender') trains that one and joins it with the serving other.
+    `only` ('matcher' or 'blender') trains that one and joins it with the serving other. `progress` is told the steps
+    done: texts, table, matcher, blender, of five; the comparison is the last.
     """
     started = time.process_time()
     run = TrainingRun.objects.create(started_at=clock.now(), seed=seed)
+    done = partial(_done, progress)
     embed_creatives(at)
+    done(1)
     try:
-        result = _train(run, at=at, only=only, seed=seed)
+        result = _train(run, at=at, only=only, seed=seed, done=done)
         _write_cards(result, cpu_seconds=time.process_time() - started)
         return result
     except TrainingError as error:
@@ -70,15 +78,24 @@ def _write_cards(result: TrainingResult, *, cpu_seconds: float) -> None:
         version.save(update_fields=["card"])
 
 
-def _train(run: TrainingRun, *, at: datetime, only: str | None, seed: int) -> TrainingResult:
+def _done(progress: Progress | None, step: int) -> None:
+    if progress is not None:
+        progress(step, STEPS)
+
+
+def _train(
+    run: TrainingRun, *, at: datetime, only: str | None, seed: int, done: Callable[[int], None]
+) -> TrainingResult:
     data = dataset.build(until=at)
     if not len(data):
         raise TrainingError("there are no impressions to learn from")
     prepared = training.material(data)
     _describe(run, prepared)
     quality.guard(run, prepared, at=at)
+    done(2)
     champion = Stack.serving()
     fitted = None if only == Kind.BLENDER else training.fit_matcher(prepared, seed=seed)
+    done(3)
     matcher = fitted.matcher if fitted else champion.matcher
     scores = fitted.scores if fitted else prepared.data.text_scores(champion.matcher)
     model = (
@@ -86,6 +103,7 @@ def _train(run: TrainingRun, *, at: datetime, only: str | None, seed: int) -> Tr
         if only == Kind.MATCHER
         else training.fit_blender(prepared, scores, fitted.warm_up if fitted else None, seed=seed)
     )
+    done(4)
     if fitted is None and model is None:
         raise TrainingError("too few impressions with text were clicked to train a matcher")
     versions, blender = _register(run, at, fitted, model, prepared)

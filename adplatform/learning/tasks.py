@@ -76,7 +76,7 @@ def train(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) ->
         return Outcome(
             f"Would train on {rows:,} impressions served before {slot:%Y-%m-%d %H:%M}.", {"rows": rows}
         )
-    result = services.train(at=slot)
+    result = services.train(at=slot, progress=progress)
     counts = {"rows": result.run.rows, "models": len(result.versions), "promoted": int(result.is_promoted)}
     return Outcome(result.verdict, counts)
 

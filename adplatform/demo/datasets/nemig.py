@@ -75,7 +75,7 @@ def faults(rows: pd.DataFrame, news: pd.DataFrame) -> list[tuple[str, Mask]]:
         ("a candidate is not written as news-0 or news-1", mask([one is None for one in candidates])),
         (
             f"it has no candidate or more than {PLACES}",
-            mask([not 0 < len(one or "x") <= PLACES for one in candidates]),
+            mask([one is not None and not 0 < len(one) <= PLACES for one in candidates]),
         ),
         (
             "more than one candidate was picked",
@@ -102,9 +102,9 @@ def evaluate(*, seed: int = 0) -> tuple[list[str], dict[str, Any]]:
     tested = np.random.default_rng(seed).permutation(people)[: round(len(people) * TEST_SHARE)]
     is_test = table["visitor"].isin(tested).to_numpy()
     train, test = table[~is_test], table[is_test]
+    # No user column: those who are judged have no history, and features of one would be learned for nobody.
     meaning = Meaning(
         label="clicked",
-        user="visitor",
         item="creative",
         group="request",
         text=("title",),
