@@ -94,8 +94,9 @@ def candidate_table(
     codes = lines.drop_duplicates("product").set_index("product")["stock_code"].to_dict()
     rows: list[tuple[Any, ...]] = []
     group = 0
+    lines = lines.assign(chosen=lines.index.isin(chosen))
     for at, moment in lines.groupby("at", sort=True):
-        for order, wanted in moment[moment.index.isin(chosen)].groupby("order", sort=False):
+        for order, wanted in moment[moment["chosen"]].groupby("order", sort=False):
             basket = moment.loc[moment["order"] == order, "product"].to_numpy()
             for line in wanted.itertuples():
                 offered = _offer(shelf, line.product, basket, rng)
