@@ -32,6 +32,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "score_shadow": crontab(minute="10"),
     "explain_ads": crontab(minute="20"),
     "examine_data": crontab(minute="30", hour="1"),
+    "rate_creatives": crontab(minute="45", hour="1"),
     "train": crontab(minute="0", hour="2"),
     "score": crontab(minute="0", hour="3"),
     "tune": crontab(minute="0", hour="4", day_of_week="0"),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import Case, F, OuterRef, Subquery, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -15,20 +16,28 @@ from adplatform.campaigns import review as reviews
 from adplatform.campaigns.models import Creative
 from adplatform.console.access import operator, operator_page
 from adplatform.core import clock
+from adplatform.learning.models import CreativeRating
 
 LAST = "last_verdict"
 PAGE_SIZE = 20
+NEEDS_A_LOOK = 0.5  # chance that an operator would call the ad bad, by the classifier of labels
 
 
 @operator_page
 def queue(request: HttpRequest) -> HttpResponse:
-    waiting = reviews.waiting()
+    rating = CreativeRating.objects.filter(creative_id=OuterRef("pk")).values("bad")
+    # Those that the classifier takes for bad first; among the others who waits longest, as ever.
+    waiting = reviews.waiting().annotate(bad=Subquery(rating))
+    waiting = waiting.order_by(
+        Case(When(bad__gte=NEEDS_A_LOOK, then=-F("bad")), default=0.0), "updated_at", "pk"
+    )
     decided = Creative.objects.filter(reviewed_at__isnull=False).select_related(
         "line_item__campaign__organisation", "reviewed_by"
     )
     context = {
         "section": "review",
         "page_obj": Paginator(waiting, PAGE_SIZE).get_page(request.GET.get("page")),
+        "needs_a_look": NEEDS_A_LOOK,
         "last": _last(request),
         "decided": decided.order_by("-reviewed_at")[:10],
     }

@@ -2,7 +2,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from adplatform.console import audit, jobs, learning, money, overview, quality, review, tenants, traffic
+from adplatform.console import (
+    annotation,
+    audit,
+    jobs,
+    learning,
+    money,
+    overview,
+    quality,
+    review,
+    tenants,
+    traffic,
+)
 
 app_name = "console"
 urlpatterns = [
@@ -17,6 +28,12 @@ urlpatterns = [
     path("review/", review.queue, name="review"),
     path("review/<uuid:public_id>/", review.verdict, name="review_verdict"),
     path("review/<uuid:public_id>/undo/", review.undo, name="review_undo"),
+    path("labels/", annotation.tasks, name="annotations"),
+    path("labels/new/", annotation.create, name="annotation_create"),
+    path("labels/<uuid:public_id>/", annotation.task, name="annotation"),
+    path("labels/<uuid:public_id>/label/", annotation.label, name="annotation_label"),
+    path("labels/<uuid:public_id>/undo/", annotation.undo, name="annotation_undo"),
+    path("labels/<uuid:public_id>/labels.csv", annotation.export, name="annotation_csv"),
     path("traffic/", traffic.traffic, name="traffic"),
     path("money/", money.money, name="money"),
     path("money/deposit/", money.deposit, name="deposit"),

@@ -62,6 +62,19 @@ def examine_data(*, at: datetime, slot: datetime, dry_run: bool, progress: Progr
 
 
 @job(
+    "rate_creatives",
+    title="Rate ads",
+    queue="gpu",
+    description="Learns from the labels of operators which ads need a look, for the order of the review queue.",
+)
+def rate_creatives(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import annotation
+
+    done = annotation.rate(at=at, dry_run=dry_run)
+    return Outcome(done.words, {"labels": done.labels, "rated": done.rated})
+
+
+@job(
     "train",
     title="Train the models",
     queue="gpu",

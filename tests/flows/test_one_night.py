@@ -32,6 +32,7 @@ NIGHT = (
     ("settle", "$12.00 settled in 1 postings over 1 hours."),
     ("repace", "3 campaigns: 0 slowed, 0 sped up."),
     ("examine_data", "5,000 impressions: nothing to remark."),
+    ("rate_creatives", "0 ads are labelled good or bad; 50"),
     ("train", "Promoted: normalised entropy 0."),
     ("snapshot", "Published 6 ads for 4 slots as "),
     ("score", "360 pairs"),
