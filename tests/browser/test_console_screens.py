@@ -13,7 +13,18 @@ from tests.browser.operations import operations
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 
-CONSOLE = ["overview", "jobs", "review", "traffic", "money", "models", "quality", "annotations", "tenants", "audit"]
+CONSOLE = [
+    "overview",
+    "jobs",
+    "review",
+    "traffic",
+    "money",
+    "models",
+    "quality",
+    "annotations",
+    "tenants",
+    "audit",
+]
 PUBLISHER = ["overview", "sites", "earnings", "site_new"]
 
 
