@@ -130,7 +130,9 @@ class Arena:
                 command(predictions), env=environment, capture_output=True, text=True, check=False
             )
             if ran.returncode:
-                raise RunError((ran.stderr.strip().splitlines() or ["no message"])[-1])
+                raise RunError(
+                    (ran.stderr.strip().splitlines() or [f"ended with status {ran.returncode}"])[-1]
+                )
             found = json.loads(ran.stdout.strip().splitlines()[-1])
             costs.write_text(json.dumps({**found, "data": self._data}))
         p = pd.read_parquet(predictions)["probability"].to_numpy(dtype=np.float64)
