@@ -17,7 +17,7 @@ from ml.schema import Floats, Ints, Vectors
 from ml.table import level
 from ml.table.reading import Rows, TableError
 from ml.table.texts import text_scores
-from ml.table.walk import history_features
+from ml.table.walk import folds_of, history_features
 from ml.text.encoder import Encoder
 from ml.text.train import sigmoid, train_matcher
 
@@ -185,12 +185,12 @@ def _trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> _Model:
 
 
 def _latest(rows: Rows, seed: int) -> Ints:
-    """The training rows that choose the number of trees and the level: the latest, or random ones."""
+    """The training rows that choose the number of trees and the level: the latest, or those of one fold."""
     train = np.flatnonzero(~rows.is_test & (rows.weight > 0))
-    if rows.time is not None:
-        train = train[np.argsort(rows.time[train], kind="stable")]
-    else:
-        train = np.random.default_rng(seed).permutation(train)
+    if rows.time is None:
+        one = train[folds_of(rows, seed)[train] == 0]
+        return one if len(one) else train[:1]
+    train = train[np.argsort(rows.time[train], kind="stable")]
     return train[round(len(train) * (1 - LATEST_SHARE)) :]
 
 

@@ -42,13 +42,28 @@ def history_features(
 
 
 def folds_of(rows: Rows, seed: int) -> Ints:
-    """A fold per training row (groups, else texts, stay whole), −1 for test rows."""
+    """A fold per training row, −1 for test rows. Groups stay whole.
+
+    Where every user of the test is new, users stay whole: a training row then knows as little of its user as a test
+    row does. Otherwise the trees would learn to lean on a history that nobody has when it counts.
+    """
     rng = np.random.default_rng(seed)
-    if rows.group is not None:
-        fold = rng.integers(0, FOLDS, int(rows.group.max()) + 1)[rows.group]
-    else:
+    unit = rows.user if _meets_new_users(rows) else rows.group
+    if unit is None:
         fold = rng.integers(0, FOLDS, len(rows))
+    else:
+        fold = rng.integers(0, FOLDS, int(unit.max()) + 1)[unit]
     return np.where(rows.is_test, -1, fold).astype(np.int64)
+
+
+def _meets_new_users(rows: Rows) -> bool:
+    """Whether no test row belongs to a user of the training rows; groups of several users forbid parting by user."""
+    if rows.user is None or np.isin(rows.user[rows.is_test], rows.user[~rows.is_test]).any():
+        return False
+    if rows.group is None:
+        return True
+    pairs = np.unique(np.column_stack([rows.group, rows.user]), axis=0)
+    return len(pairs) == len(np.unique(rows.group))
 
 
 def release_times(rows: Rows) -> Floats:

@@ -130,6 +130,27 @@ def test_without_time_a_training_row_does_not_see_itself(
     assert json.loads(capsys.readouterr().out)["normalised_entropy"] == pytest.approx(1.0, abs=0.02)
 
 
+def test_users_that_nobody_knows_yet_are_not_predicted_from_the_history_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(2)
+    user = np.repeat(np.arange(800), 10)
+    eager = rng.random(800) < 0.3  # most of what is known of a training row is its user's history
+    table = pd.DataFrame(
+        {
+            "user": user,
+            "item": rng.integers(0, 40, len(user)),
+            "slate": np.arange(len(user)) // 5,
+            "click": (rng.random(len(user)) < np.where(eager[user], 0.8, 0.05)).astype(int),
+        }
+    )
+    train, test = table[:6_400], table[6_400:]
+    options = ("--label", "click", "--user", "user", "--item", "item", "--group", "slate", "--json")
+    p = fit_predict(tmp_path, train, test, *options)
+    assert p.mean() == pytest.approx(train["click"].mean(), rel=0.1)
+    assert json.loads(capsys.readouterr().out)["normalised_entropy"] == pytest.approx(1.0, abs=0.02)
+
+
 def test_texts_that_compete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = headlines()
     options = ("--clicks", "clicks", "--impressions", "shown", "--time", "week", "--group", "test")
