@@ -52,6 +52,8 @@ class History:
         self._strength = min(200.0, max(5.0, 5 / math.sqrt(max(base_rate, 1e-6))))
         self._base = base_rate
         self._overall = [0.0, 0.0, base_rate]
+        # Out of fold, the other folds' rate is the higher, the lower a fold's own: as a feature it would give labels away.
+        self._has_time = rows.time is not None
         self._users: dict[int, list[float]] = {}
         self._items: dict[int, list[float]] = {}
         self._pairs: dict[tuple[int, int], list[float]] = {}
@@ -98,10 +100,11 @@ class History:
                 if user >= 0:
                     of_both = self._user_values[place].setdefault((user, value), _nothing())
                     _add(of_both, event, by_item, 1.0)
-        self._overall[0] += weight
-        self._overall[1] += weight * rate
-        fading = OVERALL_FADING**weight
-        self._overall[2] = fading * self._overall[2] + (1 - fading) * rate
+        if self._has_time:
+            self._overall[0] += weight
+            self._overall[1] += weight * rate
+            fading = OVERALL_FADING**weight
+            self._overall[2] = fading * self._overall[2] + (1 - fading) * rate
         if user >= 0 and (item >= 0 or c.text is not None):
             self._remember(user, item, row, event)
 
