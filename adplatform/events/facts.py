@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from .records import Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +31,20 @@ class Fact:
     advertiser_id: int = 0
     turn: int = 0
     is_given: bool = True
+
+    @classmethod
+    def of(cls, kind: str, served: Served, occurred_at: datetime, **more: Any) -> Fact:
+        """What happened to a served ad; `more` are the fields that only this kind has."""
+        return cls(
+            kind=kind,
+            decision_id=served.decision_id.hex(),
+            served_at=served.served_at,
+            occurred_at=occurred_at,
+            creative_id=served.creative_id,
+            line_item_id=served.line_item_id,
+            slot_id=served.slot_id,
+            visitor=served.visitor.hex(),
+            source=served.source,
+            advertiser_id=served.advertiser_id,
+            **more,
+        )

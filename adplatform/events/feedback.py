@@ -24,7 +24,11 @@ def store(said: Sequence[FeedbackGiven]) -> list[Fact]:
         [rows[key] for key in sorted(rows, key=str)],
     )
     new = {(bulk.hex_of(decision), kind, turn) for decision, kind, turn in found}
-    return [_fact(one) for one in said if _key(one) in new]
+    return [
+        Fact.of(one.kind, one.served, one.occurred_at, turn=one.turn, is_given=one.is_given)
+        for one in said
+        if _key(one) in new
+    ]
 
 
 def _key(said: FeedbackGiven) -> tuple[str, str, int]:
@@ -52,21 +56,3 @@ def _row(said: FeedbackGiven) -> dict[str, object]:
         "visitor": served.visitor.hex(),
         "source": served.source,
     }
-
-
-def _fact(said: FeedbackGiven) -> Fact:
-    served = said.served
-    return Fact(
-        kind=said.kind,
-        decision_id=served.decision_id.hex(),
-        served_at=served.served_at,
-        occurred_at=said.occurred_at,
-        creative_id=served.creative_id,
-        line_item_id=served.line_item_id,
-        slot_id=served.slot_id,
-        visitor=served.visitor.hex(),
-        source=served.source,
-        advertiser_id=served.advertiser_id,
-        turn=said.turn,
-        is_given=said.is_given,
-    )

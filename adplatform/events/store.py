@@ -70,7 +70,9 @@ def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) 
         _add_statistics(judged)
         pixels.store(paying, at=at)
         heard = feedback.store(said)
-    return [_fact(item.event) for item in judged if item.counts] + heard
+    counted = [item.event for item in judged if item.counts]
+    facts = [Fact.of(one.kind, one.served, one.occurred_at, pctr=one.served.pctr) for one in counted]
+    return facts + heard
 
 
 def _store_decisions(decisions: Sequence[DecisionRecord]) -> None:
@@ -169,20 +171,3 @@ def _add_statistics(judged: Sequence[_Judged]) -> None:
                 amounts |= {f"billable_{kind}s": 1, "spend_micros": item.charge_micros}
             sums.add(hour_of(served.served_at), served, served.source, **amounts)
     sums.write()
-
-
-def _fact(event: TokenEvent) -> Fact:
-    served = event.served
-    return Fact(
-        kind=event.kind,
-        decision_id=served.decision_id.hex(),
-        served_at=served.served_at,
-        occurred_at=event.occurred_at,
-        creative_id=served.creative_id,
-        line_item_id=served.line_item_id,
-        slot_id=served.slot_id,
-        visitor=served.visitor.hex(),
-        pctr=served.pctr,
-        source=served.source,
-        advertiser_id=served.advertiser_id,
-    )

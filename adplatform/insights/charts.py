@@ -50,7 +50,7 @@ def roi_figure(days: Mapping[date, Totals], previous: Mapping[date, Totals], *, 
     layout = _by_day(list(days), currency, _highest(days, "spend_micros", "revenue_micros")) | {
         "yaxis2": _right_axis(ticksuffix="×", tickformat=".1f", highest=max(filter(None, roas), default=1.0))
     }
-    return _finished(figure, layout)
+    return finished(figure, layout)
 
 
 def earned_figure(days: Mapping[date, Totals], fills: Mapping[date, Fill], *, currency: str) -> Figure:
@@ -70,7 +70,7 @@ def earned_figure(days: Mapping[date, Totals], fills: Mapping[date, Fill], *, cu
     layout = _by_day(list(days), currency, _highest(days, "earned_micros")) | {
         "yaxis2": _right_axis(tickformat=".0%", highest=1.0, tickvals=[0, 0.25, 0.5, 0.75, 1])
     }
-    return _finished(figure, layout)
+    return finished(figure, layout)
 
 
 def platform_figure(days: Mapping[date, Totals], *, currency: str) -> Figure:
@@ -95,7 +95,7 @@ def platform_figure(days: Mapping[date, Totals], *, currency: str) -> Figure:
         width=2.5,
         hover=money,
     )
-    return _finished(figure, _by_day(list(days), currency, _highest(days, "spend_micros")))
+    return finished(figure, _by_day(list(days), currency, _highest(days, "spend_micros")))
 
 
 def spend_pace_figure(
@@ -118,7 +118,7 @@ def spend_pace_figure(
         "fixedrange": True,
         "hoverformat": "%-d %b %H:%M",
     }
-    return _finished(
+    return finished(
         figure,
         {
             "xaxis": xaxis,
@@ -154,7 +154,7 @@ def hour_heatmap(hours: Mapping[datetime, Totals], *, zone: str, measure: str = 
         "xaxis": axis | {"type": "category", "tickangle": 0, "nticks": 12},
         "yaxis": axis | {"autorange": "reversed"},
     }
-    return _finished(figure, layout | {"margin": {"l": 8, "r": 8, "t": 8, "b": 28}})
+    return finished(figure, layout | {"margin": {"l": 8, "r": 8, "t": 8, "b": 28}})
 
 
 def reliability_figure(bins: Sequence[Mapping[str, float]]) -> Figure:
@@ -193,7 +193,7 @@ def reliability_figure(bins: Sequence[Mapping[str, float]]) -> Figure:
         hoverinfo="skip",
     )
     axis = _plain_axis(tickformat=".1%" if edge < 0.2 else ".0%", rangemode="tozero", nticks=6)
-    return _finished(figure, {"xaxis": axis | {"showgrid": False}, "yaxis": axis})
+    return finished(figure, {"xaxis": axis | {"showgrid": False}, "yaxis": axis})
 
 
 def share_figure(sizes: Mapping[str, float]) -> Figure:
@@ -210,7 +210,7 @@ def share_figure(sizes: Mapping[str, float]) -> Figure:
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
     xaxis = _plain_axis(rangemode="tozero", nticks=5, zeroline=False)
-    return _finished(figure, {"xaxis": xaxis, "yaxis": _plain_axis(showgrid=False), "bargap": 0.35})
+    return finished(figure, {"xaxis": xaxis, "yaxis": _plain_axis(showgrid=False), "bargap": 0.35})
 
 
 def search_figure(values: Sequence[float], is_whole: Sequence[bool]) -> Figure:
@@ -251,7 +251,7 @@ def search_figure(values: Sequence[float], is_whole: Sequence[bool]) -> Figure:
         "yaxis": _plain_axis(tickformat=".3f", nticks=6, zeroline=False),
         "hovermode": "closest",
     }
-    return _finished(figure, layout)
+    return finished(figure, layout)
 
 
 def drift_figure(features: Sequence[tuple[str, float, str]]) -> Figure:
@@ -279,7 +279,7 @@ def drift_figure(features: Sequence[tuple[str, float, str]]) -> Figure:
             for mark in (0.1, 0.2)
         ],
     }
-    return _finished(figure, layout)
+    return finished(figure, layout)
 
 
 def units(micros: int) -> float:
@@ -377,7 +377,8 @@ def _by_day(days: Sequence[date], currency: str, highest_micros: int) -> dict[st
     }
 
 
-def _finished(figure: go.Figure, layout: Mapping[str, Any]) -> Figure:
+def finished(figure: go.Figure, layout: Mapping[str, Any]) -> Figure:
+    """The figure with this layout over what all charts share, as plotly.js reads it."""
     common = {
         "template": None,
         "showlegend": False,

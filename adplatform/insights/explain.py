@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from django.utils.translation import gettext as _
 
-from adplatform.insights.charts import Figure, _finished
+from adplatform.insights.charts import Figure, finished
 from adplatform.learning import influence, words
 from adplatform.learning.models import Influence
 
@@ -87,7 +87,7 @@ def influence_figure(told: Sequence[Part]) -> Figure:
         "bargap": 0.35,
         "barmode": "overlay",
     }
-    return _finished(figure, layout)
+    return finished(figure, layout)
 
 
 def _parts(groups: Mapping[str, Mapping[str, float]]) -> list[Part]:

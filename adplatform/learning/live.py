@@ -251,10 +251,12 @@ def _write_all(redis_client: Any, statistics: Statistics) -> None:
         for visitor, row in visitors:
             key = visitor_key(str(visitor))
             seen = statistics.frequency.get(visitor, {})
-            fields = {frequency_field(cast(int, line_item)): int(count) for line_item, count in seen.items()}
+            fields: dict[bytes, Any] = {
+                frequency_field(cast(int, line_item)): int(count) for line_item, count in seen.items()
+            }
             recent = statistics.recent["visitor"][visitor]
             scaled = _scaled(recent, OF_VISITORS, epoch_of(recent[3]))
-            fields |= {field: repr(sum_) for field, sum_ in scaled.items()}  # type: ignore[misc]
+            fields |= {field: repr(sum_) for field, sum_ in scaled.items()}
             pipeline.hset(key, mapping=fields | _written(VISITOR_FIELDS, row))
             pipeline.expire(key, VISITOR_SECONDS)
         pipeline.execute()

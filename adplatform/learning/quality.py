@@ -43,8 +43,10 @@ def thresholds() -> Thresholds:
         raise ThresholdError(
             f"ADPLATFORM_QUALITY names no such threshold: {', '.join(unknown)}. Known: {', '.join(known)}."
         )
-    whole = {name: int(value) if known[name] == "int" else value for name, value in changed.items()}
-    return Thresholds(**whole)  # type: ignore[arg-type]
+    whole: dict[str, Any] = {
+        name: int(value) if known[name] == "int" else value for name, value in changed.items()
+    }
+    return Thresholds(**whole)
 
 
 def examine(data: Dataset, *, at: datetime, raw: Mapping[str, Floats] | None = None) -> Report:

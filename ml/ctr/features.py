@@ -84,7 +84,7 @@ def build(raw: Mapping[str, Column | float]) -> Vectors:
     `creative_impressions` must be a column: it says how many rows there are.
     """
     columns = {name: _number(raw.get(name, missing)) for name, missing in _MISSING.items()}
-    out = np.empty((len(raw["creative_impressions"]), len(NAMES)), dtype=np.float32)  # type: ignore[arg-type]
+    out = np.empty((np.size(raw["creative_impressions"]), len(NAMES)), dtype=np.float32)
     _fill_rates(out, columns)
     _fill_visitor(out, columns)
     for name in _COPIED:

@@ -7,6 +7,7 @@ is chosen inside each fold.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,13 +74,13 @@ def _strength(X: Floats, y: Floats, seed: int) -> float:
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _model(C: float):  # type: ignore[no-untyped-def]
+def _model(C: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=C, max_iter=1_000)
 
 
-def _fit(X: Floats, y: Floats, C: float):  # type: ignore[no-untyped-def]
+def _fit(X: Floats, y: Floats, C: float) -> Any:
     return _model(C).fit(X, y)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from adplatform.core import clock
 from adplatform.embedded import net
 from adplatform.serving import publish
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = ("django", "celery", "torch", "transformers", "lightgbm", "pandas", "sklearn", "psycopg2")
@@ -61,33 +61,7 @@ def test_a_decision_loads_no_heavy_library(environment: dict[str, str]) -> None:
 
 def test_it_answers_under_granian(environment: dict[str, str], events) -> None:
     port = net.free_port(set())
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    server = subprocess.Popen(
-        [
-            *command,
-            "--workers",
-            "1",
-            "--blocking-threads",
-            "1",
-            "--no-ws",
-            "adplatform.serving.wsgi:application",
-        ],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with processes.web(processes.ADS, environment, port=port, threads=1):
         answer = _post(f"http://127.0.0.1:{port}/v1/decisions", environment["QUESTION"])
         assert answer["placements"]["a"]["no_ad"] is None
         assert answer["mode"] in {"model", "blender", "text", "prior"}
@@ -95,23 +69,13 @@ def test_it_answers_under_granian(environment: dict[str, str], events) -> None:
             assert b"adplatform_decisions_total" in reply.read()
         for _ in range(20):
             _post(f"http://127.0.0.1:{port}/v1/decisions", environment["QUESTION"])
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
     # A clean stop loses no decision, not even those of the last 50 ms.
     assert events.xlen("events") == 21
 
 
 def _post(url: str, body: str) -> dict[str, object]:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, body.encode(), method="POST")) as reply:
-                return json.loads(reply.read())
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), method="POST")) as reply:
+        return json.loads(reply.read())
 
 
 def test_a_decision_asks_the_database_nothing(serve, ask, django_assert_num_queries) -> None:

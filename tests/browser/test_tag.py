@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from adplatform.core.pseudonym import pseudonym
 from adplatform.embedded import net
 from adplatform.events.models import AdDecision, Click, Impression, View
 from adplatform.serving import consent, pipeline, publish
-from tests import factories
+from tests import factories, processes
 from tests.serving import market as m
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -36,32 +34,8 @@ def ads(hot: Any, events: Any, tmp_path: Path, process_environment: dict[str, st
     url = f"http://127.0.0.1:{port}"
     environment = process_environment | {"ADPLATFORM_VAR": str(tmp_path), "ADS_URL": url}
     publish.publish(at=clock.now(), folder=tmp_path / "snapshots", hot=hot)
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    server = subprocess.Popen(
-        [*command, "--blocking-threads", "2", "--no-ws", "adplatform.serving.wsgi:application"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not net.listening(port):
-            assert time.monotonic() < deadline, "the ads role did not start"
-            time.sleep(0.1)
+    with processes.web(processes.ADS, environment, port=port):
         yield url
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from adplatform.core import clock
 from adplatform.embedded import net
 from adplatform.events.models import Feedback
 from adplatform.serving import pipeline, publish
+from tests import processes
 from tests.browser.conftest import NARROW, PICTURES, WIDE, nameless, overflow
 from tests.serving import market as m
 
@@ -39,32 +38,8 @@ def pages(
     )
     m.slot(public_id="top")
     publish.publish(at=clock.now(), folder=tmp_path / "snapshots", hot=hot)
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    server = subprocess.Popen(
-        [*command, "--blocking-threads", "2", "--no-ws", "adplatform.wsgi:application"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not net.listening(port):
-            assert time.monotonic() < deadline, "the pages role did not start"
-            time.sleep(0.1)
+    with processes.web(processes.PAGES, environment, port=port):
         yield url
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
 
 
 def served(page: Page, pages: str, events: Any, user: dict[str, Any] | None) -> str | None:

@@ -63,7 +63,7 @@ def test_no_rows_no_findings() -> None:
 @pytest.mark.parametrize(("share", "severity"), [(0.02, WARN), (0.3, REFUSE)])
 def test_repeats(share: float, severity: Severity) -> None:
     log = clean()
-    known = np.flatnonzero(log.visitor != None)[: int(len(log) * share)]  # noqa: E711 - elementwise
+    known = np.flatnonzero([visitor is not None for visitor in log.visitor])[: int(len(log) * share)]
     found = examine(joined(log, log.take(known)))
     assert loud(found)["duplicates", "rows"] is severity
     assert found.of("duplicates")[0].details["rows"] == len(known)

@@ -96,10 +96,10 @@ def test_who_is_in_stays_in_while_the_share_grows(units: list[Any], share: int) 
         versions = {"matcher": "m-1", "blender": "b-1"}
 
     for unit in units:
-        small, large = Canary(Named(), share // 2), Canary(Named(), share)  # type: ignore[arg-type]
+        small, large = Canary(Named(), share // 2), Canary(Named(), share)
         assert large.answers(str(unit)) or not small.answers(str(unit))
-        assert Canary(Named(), 10_000).answers(str(unit))  # type: ignore[arg-type]
-        assert not Canary(Named(), 0).answers(str(unit))  # type: ignore[arg-type]
+        assert Canary(Named(), 10_000).answers(str(unit))
+        assert not Canary(Named(), 0).answers(str(unit))
 
 
 def test_decisions_record_which_version_answered(serve: Callable[[], Any]) -> None:

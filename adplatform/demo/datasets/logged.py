@@ -35,7 +35,10 @@ NAMESPACE = uuid.UUID("8f1d4a52-1f5b-4c55-9a41-6b1b6f0b7b0e")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One row: `key` names it within its data set, `request` the rows that were shown together."""
+    """One row: `key` names it within its data set, `request` the rows that were shown together.
+
+    `mode` and `propensity` are those of a policy that logged how it chose; `visitor` is '' where nobody is named.
+    """
 
     key: str
     request: str
@@ -46,10 +49,13 @@ class Shown:
     line_item_id: int
     campaign_id: int
     is_clicked: bool
+    mode: str = AGENT
+    propensity: float | None = None
 
 
-def places(*, name: str, currency: str, positions: Iterable[int]) -> dict[int, AdSlot]:
-    """The slots of the data set's own publisher, by position; its site is not active and serves nothing."""
+def places(*, name: str, currency: str, positions: Iterable[int], site_name: str = "") -> dict[int, AdSlot]:
+    """The slots of one site (by default its only one) of the data set's own publisher, by position; the site is not
+    active and serves nothing."""
     publisher, is_new = Organisation.objects.get_or_create(
         name=name,
         kind=Organisation.Kind.PUBLISHER,
@@ -57,11 +63,12 @@ def places(*, name: str, currency: str, positions: Iterable[int]) -> dict[int, A
     )
     if is_new:
         audit(user=None, organisation=publisher, action="organisation.imported", target=name)
-    site = publisher.sites.first() or save_site(
+    domain = f"{name.lower().replace(' ', '-')}.example"
+    site = publisher.sites.filter(name=site_name or name).first() or save_site(
         user=None,
         publisher=publisher,
-        name=name,
-        domain=f"{name.lower().replace(' ', '-')}.example",
+        name=site_name or name,
+        domain=f"{site_name}.{domain}" if site_name else domain,
         is_active=False,
     )
     found = {slot.position: slot for slot in AdSlot.objects.filter(site=site).select_related("site")}
@@ -161,7 +168,7 @@ def _decision(row: Shown, slot: AdSlot, served: Served) -> DecisionRecord:
         campaign_id=served.campaign_id,
         line_item_id=served.line_item_id,
         creative_id=served.creative_id,
-        mode=AGENT,
+        mode=row.mode,
         visitor=row.visitor,
         position=row.position,
         currency=served.currency,
@@ -173,7 +180,7 @@ def _decision(row: Shown, slot: AdSlot, served: Served) -> DecisionRecord:
         text_score=None,
         pctr=None,
         pcvr=None,
-        propensity=None,
+        propensity=row.propensity,
         candidates=0,
         refused={},
         versions={},
