@@ -17,6 +17,8 @@ from adplatform.console.access import operator, operator_page
 from adplatform.console.model_words import (
     TONES,
     Stage,
+    card_facts,
+    card_tables,
     facts,
     gate_facts,
     numbers,
@@ -31,6 +33,7 @@ from adplatform.learning.models import ModelVersion, SearchRun, SearchTrial, Tra
 
 PAGE_SIZE = 20
 SHOWN_SEARCHES = 5
+MOST_FEATURES = 12
 LEARNING_JOBS = ("train", "tune", "score", "embed_visitors", "embed_creatives")
 STAGED = (Stage.SHADOW, Stage.CANARY)
 
@@ -83,8 +86,8 @@ def training_figure(_request: HttpRequest, pk: int, figure: str) -> JsonResponse
     if figure == "groups" and importance.get("groups"):
         return JsonResponse(charts.share_figure(_in_words(importance["groups"])))
     if figure == "features" and importance.get("features"):
-        features = {name.replace("_", " "): size for name, size in list(importance["features"].items())[:12]}
-        return JsonResponse(charts.share_figure(features))
+        largest = _largest_first(importance["features"])[:MOST_FEATURES]
+        return JsonResponse(charts.share_figure({name.replace("_", " "): size for name, size in largest}))
     raise Http404(figure)
 
 
@@ -109,7 +112,10 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
         "version": version,
         "tone": TONES[Stage(version.stage)],
         "measures": numbers(version.metrics),
-        "card": list(facts(version.card)),
+        "card": list(card_facts(version.card)),
+        "limits": version.card.get("limits") or [],
+        "tables": card_tables(version.card),
+        "offpolicy": off_policy(version.card.get("offpolicy"))[0],
         "live": list(facts(version.live)),
         "together": list(
             ModelVersion.objects.filter(run=version.run).exclude(pk=version.pk) if version.run else []
@@ -225,7 +231,7 @@ def _figures(run: TrainingRun) -> dict[str, Any]:
         "gate": gate_facts(metrics.get("gate") or {}),
         "bins": (metrics.get("reliability") or {}).get("bins") or [],
         "groups": _in_words(importance.get("groups") or {}),
-        "features": list((importance.get("features") or {}).items()),
+        "features": _largest_first(importance.get("features") or {}),
         "offpolicy": estimates,
         "offpolicy_refusal": refusal,
         "parameters": list(facts(metrics.get("parameters") or {})),
@@ -236,7 +242,12 @@ def _figures(run: TrainingRun) -> dict[str, Any]:
 def _in_words(groups: dict[str, float]) -> dict[str, float]:
     from adplatform.learning.words import GROUPS
 
-    return {str(GROUPS.get(name, name)): size for name, size in groups.items()}
+    return {str(GROUPS.get(name, name)): size for name, size in _largest_first(groups)}
+
+
+def _largest_first(sizes: dict[str, float]) -> list[tuple[str, float]]:
+    """The database keeps no order of an object's names."""
+    return sorted(sizes.items(), key=lambda item: -item[1])
 
 
 def _running() -> list[dict[str, Any]]:

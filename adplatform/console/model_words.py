@@ -31,10 +31,13 @@ MEASURES = {
     "precision": gettext_lazy("Precision"),
     "recall": gettext_lazy("Recall"),
 }
+ELSEWHERE = {"name", "kind", "limits", "newest_day", "simpler", "own_metrics", "offpolicy"}  # on a card's page
 MODELS = {
     "challenger": gettext_lazy("Challenger"),
     "champion": gettext_lazy("Champion before"),
     "prior": gettext_lazy("Prior alone"),
+    "train": gettext_lazy("Rows that it learned from"),
+    "validation": gettext_lazy("Validation day"),
     "no_transformer": gettext_lazy("Without the transformer"),
     "no_blender": gettext_lazy("Without the blender"),
 }
@@ -60,6 +63,21 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
     found = [
         _table(_("On the newest day"), newest),
         _table(_("Simpler models"), metrics.get("compared") or {}),
+    ]
+    return [table for table in found if table.rows]
+
+
+def card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a card says in words; its figures stand in `card_tables`, its limits in a list of their own."""
+    return facts({name: value for name, value in card.items() if name not in ELSEWHERE})
+
+
+def card_tables(card: Mapping[str, Any]) -> list[Table]:
+    """A card's figures: on the newest day, of simpler models, of the parts that it was fitted on."""
+    found = [
+        _table(_("On the newest day"), card.get("newest_day") or {}),
+        _table(_("Simpler models"), card.get("simpler") or {}),
+        _table(_("While it was trained"), card.get("own_metrics") or {}),
     ]
     return [table for table in found if table.rows]
 

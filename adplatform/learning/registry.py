@@ -111,6 +111,12 @@ def served_versions() -> dict[str, str]:
     return champions().names
 
 
+def of_one_schema(name: str) -> set[str]:
+    """Names of all versions that read the same features as this one."""
+    schema = ModelVersion.objects.filter(name=name).values("manifest__schema")[:1]
+    return set(ModelVersion.objects.filter(manifest__schema__in=schema).values_list("name", flat=True))
+
+
 def draft_folder(kind: str) -> Path:
     """An empty folder on the models' disk, to be filled by training and taken over by `register`."""
     root = Path(settings.MODELS_DIR) / kind

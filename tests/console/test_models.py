@@ -6,7 +6,15 @@ import pytest
 from django.test import Client
 
 from adplatform.accounts.models import AuditEntry
-from adplatform.console.model_words import facts, gate_facts, numbers, off_policy, tables
+from adplatform.console.model_words import (
+    card_facts,
+    card_tables,
+    facts,
+    gate_facts,
+    numbers,
+    off_policy,
+    tables,
+)
 from adplatform.insights import charts
 from adplatform.learning import registry
 from adplatform.learning.models import SearchRun, SearchTrial
@@ -113,7 +121,7 @@ def test_the_pages_draw_what_a_training_measured(client: Client) -> None:
     run = factories.training_run(
         metrics=METRICS, verdict="Promoted: normalised entropy 0.9100.", is_promoted=True
     )
-    version = factories.model_version(stage="champion", run=run, card={"limits": "English only"})
+    version = factories.model_version(stage="champion", run=run, card={"limits": ["English only"]})
     search = SearchRun.objects.create(
         started_at=NOON, until=NOON, trials_wanted=4, seconds_allowed=60, rows=10, schema="s"
     )
@@ -196,3 +204,26 @@ def test_a_share_that_is_no_share_changes_nothing(client: Client) -> None:
     version.refresh_from_db()
     assert version.stage == "challenger"
     assert client.post(f"/console/models/{version.name}/sell/").status_code == 404
+
+
+def test_what_moves_a_prediction_most_stands_first_whatever_order_the_database_kept(client: Client) -> None:
+    client.force_login(factories.operator())
+    run = factories.training_run(
+        metrics={"importance": {"features": {"hour": 0.1, "text_score": 0.4, "slot_lift": 0.2}, "groups": {}}}
+    )
+    figure = client.get(f"/console/models/trainings/{run.pk}/features.json").json()
+    assert figure["data"][0]["y"] == ["hour", "slot lift", "text score"]  # drawn from below
+
+
+def test_a_card_tells_words_limits_and_figures_apart() -> None:
+    card = {
+        "name": "matcher-1",
+        "data": {"impressions": 44_254},
+        "limits": ["It learned from what was shown."],
+        "newest_day": {"challenger": {"name": "matcher-1", "ne": 0.95}, "prior": {"ne": 1.0}},
+        "own_metrics": {"epochs": 15, "validation": {"ne": 0.92}},
+    }
+    assert list(card_facts(card)) == [("Data: impressions", "44254")]
+    newest, own = card_tables(card)
+    assert [row[1:] for row in newest.rows] == [("Challenger", [0.95]), ("Prior alone", [1.0])]
+    assert own.rows == [("", "Validation day", [0.92])]
