@@ -15,7 +15,15 @@ from ml.schema import Floats, Ints
 from ml.table.reading import Rows
 from ml.table.walk import release_times
 
-MEMORIES = (100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)  # expected clicks until the weight has fallen to 1/e
+MEMORIES = (
+    100.0,
+    300.0,
+    1_000.0,
+    3_000.0,
+    10_000.0,
+    30_000.0,
+    100_000.0,
+)  # expected clicks until the weight has fallen to 1/e
 PRIOR_CLICKS = 20.0
 
 

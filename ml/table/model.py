@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.ctr.blender import Blender, train_blender
-from ml.ctr.calibrate import fit_level, freshest_level
+from ml.ctr.calibrate import freshest_level
 from ml.schema import Floats, Ints, Vectors
 from ml.table import level
+from ml.table.competition import competition, only_competing_texts
 from ml.table.reading import Rows, TableError
-from ml.table.texts import text_scores
+from ml.table.texts import rival_scores, text_scores
 from ml.table.walk import folds_of, history_features
 from ml.text.encoder import Encoder
-from ml.text.train import sigmoid, train_matcher
+from ml.text.rivals import DEPTHS
 
 LATEST_SHARE = 0.15
 MOST_TREES = 400
@@ -60,12 +61,14 @@ def fit_predict(
     _refuse_hopeless(rows)
     started = clock.process_time()
     if vectors is None and rows.text is not None:
-        vectors = Encoder.load(encoder).encode(rows.texts)
+        vectors = _vectors(rows, Encoder.load(encoder))
     encoded = clock.process_time()
     matrix = _features(rows, vectors, seed)
     held = _latest(rows, seed)
-    if _only_competing_texts(rows):
-        model = _competition(rows, matrix, seed)
+    if only_competing_texts(rows):
+        model = _competition(rows, matrix)
+        # A handful of weights is not fitted to rows as trees are: all that have a score tell how levels move.
+        held = np.flatnonzero(~rows.is_test & (rows.weight > 0) & ~np.isnan(matrix.X).any(axis=1))
     else:
         model = _trees(rows, matrix, held, seed)
     trained = clock.process_time()
@@ -82,6 +85,13 @@ def fit_predict(
     )
 
 
+def _vectors(rows: Rows, encoder: Encoder) -> Vectors:
+    """Of each distinct text: what it is about, or, where rivals differ by wording only, what lies below that."""
+    if only_competing_texts(rows):
+        return encoder.encode_layers(rows.texts, DEPTHS)
+    return encoder.encode(rows.texts)
+
+
 def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
     columns, names, rising = [rows.numeric], list(rows.meaning.numeric), frozenset[str]()
     started = clock.process_time()
@@ -91,7 +101,8 @@ def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
         names += known
     history_seconds = clock.process_time() - started
     if vectors is not None:
-        scores, known = text_scores(rows, vectors, seed=seed)
+        scored = rival_scores if only_competing_texts(rows) else text_scores
+        scores, known = scored(rows, vectors, seed=seed)
         columns.append(scores)
         names += known
         rising |= frozenset(known)
@@ -100,7 +111,7 @@ def _features(rows: Rows, vectors: Vectors | None, seed: int) -> _Matrix:
 
 def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
     """Where rows compete in groups: each feature less its mean over the group."""
-    if rows.group is None or _only_competing_texts(rows):
+    if rows.group is None or only_competing_texts(rows):
         return matrix
     size = np.bincount(rows.group)[rows.group]
     relative = matrix.X.copy()
@@ -117,42 +128,10 @@ def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
     return _Matrix(np.column_stack([matrix.X, relative]), names, frozenset(rising), matrix.history_seconds)
 
 
-def _only_competing_texts(rows: Rows) -> bool:
-    others = rows.user is not None or rows.item is not None or bool(rows.sets) or rows.numeric.shape[1] > 0
-    return rows.group is not None and rows.text is not None and not others
-
-
-def _competition(rows: Rows, matrix: _Matrix, seed: int) -> _Model:
+def _competition(rows: Rows, matrix: _Matrix) -> _Model:
     """Conditional logit over the text scores, at the mean level of the training rows."""
-    scored = np.asarray(~np.isnan(matrix.X).any(axis=1))
-    train = np.flatnonzero(~rows.is_test & (rows.weight > 0) & scored)
-    if rows.group is None or len(train) == 0:  # too short a past to weigh the scores: the first is a log odds
-        alone = sigmoid(np.nan_to_num(matrix.X[:, 0]))
-        return _Model(alone, lambda wanted: alone[wanted], {})
-    z = np.where(scored[:, None], matrix.X, 0.0).astype(np.float32)
-    spread = z[train].std(axis=0) + np.float32(1e-9)
-    matcher, _ = train_matcher(
-        np.ones((1, 1), dtype=np.float32),
-        z / spread,
-        rows.rate[train],
-        u_index=np.zeros(len(train), dtype=np.int64),
-        v_index=train,
-        weight=rows.weight[train],
-        group=rows.group[train],
-        time=None if rows.time is None else rows.time[train],
-        validation=LATEST_SHARE,
-        learning_rate=0.02,
-        weight_decay=0.0,
-        epochs=100,
-        refit=True,
-        seed=seed,
-    )
-    raw = sigmoid(matcher.score(np.ones((len(z), 1), dtype=np.float32), z / spread))
-    level_of_training = fit_level(raw[train], rows.rate[train], rows.weight[train], prior_clicks=0.0)
-    p = level_of_training.apply(raw)
-    return _Model(
-        p, lambda wanted: p[wanted], dict(zip(matrix.names, np.abs(matcher.W[0]).tolist(), strict=True))
-    )
+    p, weights = competition(rows, matrix.X, matrix.names)
+    return _Model(p, lambda wanted: p[wanted], weights)
 
 
 def _trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> _Model:

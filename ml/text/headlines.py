@@ -114,11 +114,13 @@ def report(
     *,
     first_validation_week: int = FIRST_VALIDATION_WEEK,
     first_test_week: int = FIRST_TEST_WEEK,
+    encoder: str | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Figures on the test weeks of the prior, both ridges and our models; `table` has merged arms.
 
-    "ours" is the model of `fit-predict`: the conditional logit over transformer and words.
+    "ours" is the model of `fit-predict`: conditional logits over middle layers of the transformer, wording and words
+    (`encoder` names the transformer that `vectors` came from).
 
     pairwise and pairwise_strong (|z| > 2.58) with their numbers of pairs and 95 % intervals over tests, auc, ne,
     calibration, and the clicks that the picked headline draws over an average one (`pick_lift`).
@@ -130,7 +132,7 @@ def report(
     parts = [table.arms(part, vectors) for part in (train, validation, test)]
     model = train_headlines(table, vectors, validation=validation, usable=usable & ~test, seed=seed)
     alone = model.log_odds(vectors[test])
-    ours = _blended(table, vectors, test, usable, seed)
+    ours = _blended(table, test, usable, encoder, seed)
     rate = parts[1].clicks.sum() / parts[1].impressions.sum()
     level = np.full(int(test.sum()), rate)
     answers = {
@@ -143,7 +145,7 @@ def report(
     return {name: _figures(answer, parts[2], seed=seed) for name, answer in answers.items()}
 
 
-def _blended(table: Headlines, vectors: Vectors, test: Mask, usable: Mask, seed: int) -> Floats:
+def _blended(table: Headlines, test: Mask, usable: Mask, encoder: str | None, seed: int) -> Floats:
     """Probabilities of the test arms by the table model, which sees the weeks before them."""
     order = np.concatenate([np.flatnonzero(usable & ~test), np.flatnonzero(test)])
     is_test = test[order]
@@ -161,7 +163,7 @@ def _blended(table: Headlines, vectors: Vectors, test: Mask, usable: Mask, seed:
         numeric=np.empty((len(order), 0)),
         meaning=Meaning(),
     )
-    return fit_predict(rows, vectors=vectors[order], seed=seed).probability
+    return fit_predict(rows, encoder=encoder, seed=seed).probability
 
 
 def _figures(answer: Prediction, arms: Arms, *, seed: int) -> dict[str, float]:
