@@ -31,7 +31,15 @@ MEASURES = {
     "precision": gettext_lazy("Precision"),
     "recall": gettext_lazy("Recall"),
 }
-ELSEWHERE = {"name", "kind", "limits", "newest_day", "simpler", "own_metrics", "offpolicy"}  # on a card's page
+ELSEWHERE = {
+    "name",
+    "kind",
+    "limits",
+    "newest_day",
+    "simpler",
+    "own_metrics",
+    "offpolicy",
+}  # on a card's page
 MODELS = {
     "challenger": gettext_lazy("Challenger"),
     "champion": gettext_lazy("Champion before"),
