@@ -82,11 +82,13 @@ def answer(
     source: str = "live",
     evidence: str = "",
     draw: ids.Draw = os.urandom,
+    ranked: int | None = None,
 ) -> Answer:
     """Decide a request at `request.at`.
 
     `known`: what Valkey holds of the visitor; None (it did not answer), or a request without a visitor, is served by
-    context alone. `spend`: what is left locally, and is taken from. `draw` makes the decision ids.
+    context alone. `spend`: what is left locally, and is taken from. `draw` makes the decision ids. `ranked`: how many
+    the models rank, instead of the setting.
     """
     is_contextual = request.visitor is None or known is None
     asked = replace(request, visitor=None) if is_contextual else request
@@ -103,7 +105,7 @@ def answer(
         epsilon=settings.DECISION_EPSILON,
         exploration_budget=settings.EXPLORATION_BUDGET,
         near_greedy=settings.NEAR_GREEDY_IMPRESSIONS,
-        ranked=settings.RANKED_CANDIDATES,
+        ranked=settings.RANKED_CANDIDATES if ranked is None else ranked,
         remaining_micros=spend.remaining_micros if spend is not None else None,
     )
     mode = "contextual" if is_contextual else scorer.mode

@@ -1,0 +1,260 @@
+"""The market that `bench.serving` asks: as `seed_market` makes them, written straight into a snapshot folder.
+
+10,000 line items through the services and the database take minutes and change nothing about a request, which reads
+the snapshot alone. Vectors are random, the blender's trees were trained on noise: they cost what real ones cost.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import numpy as np
+import redis
+
+from adplatform.core import clock
+from adplatform.core.pseudonym import pseudonym
+from adplatform.decision.types import CapScope
+from adplatform.learning import scorer
+from adplatform.learning.statistics import UNTIL_KEY, stat_key, visitor_key
+from adplatform.serving import consent, snapshot
+from adplatform.serving.counters import cap_field, cap_key
+from adplatform.serving.render import AdText
+from ml import artifacts
+from ml.ctr.blender import train_blender
+from ml.ctr.calibrate import Level
+from ml.ctr.compile import compile_blender
+from ml.ctr.features import NAMES, SCHEMA
+
+VISITORS = 200
+ADVERTISERS = 97
+WORDS = ("trail", "running", "garden", "cooking", "finance", "travel", "music", "science", "cars", "books")
+COUNTRIES = ("DE", "FR", "US", "GB", "PL")
+LANGUAGES = ("en", "de", "fr")
+STRATEGIES = ("manual_cpc", "manual_cpm", "maximise_clicks", "target_cpa", "target_roas")
+AGREED = consent.encode({1, 3, 4})
+
+
+def write_market(root: Path, *, line_items: int, slots: int, seed: int) -> list[str]:
+    """A snapshot folder, made current; returns the slots' public ids."""
+    rng = Random(seed)
+    folder = root / "snapshots" / "bench"
+    (folder / snapshot.MODELS).mkdir(parents=True)
+    rows = [slot_row(number, rng) for number in range(1, slots + 1)]
+    contents = snapshot.Contents(
+        format=snapshot.FORMAT,
+        version="bench",
+        built_at=clock.now(),
+        slots=rows,
+        candidates=[candidate_row(number, rng) for number in range(1, line_items + 1)],
+        keys=[],
+        landings={},
+        versions={"matcher": "bench", "blender": "bench", "encoder": "bench"},
+    )
+    write_models(folder / snapshot.MODELS, line_items=line_items, sites=slots, seed=seed)
+    (folder / snapshot.CONTENTS).write_bytes(msgspec.msgpack.encode(contents))
+    files = {
+        str(path.relative_to(folder)): snapshot.sha256(path) for path in folder.rglob("*") if path.is_file()
+    }
+    (folder / snapshot.MANIFEST).write_bytes(msgspec.json.encode(snapshot.Manifest(files)))
+    (root / "snapshots" / snapshot.CURRENT).write_text("bench")
+    return [row.public_id for row in rows]
+
+
+def slot_row(number: int, rng: Random) -> snapshot.SlotRow:
+    return snapshot.SlotRow(
+        id=number,
+        public_id=f"slot{number:06d}",
+        site_id=number,
+        publisher_id=number,
+        format="banner",
+        width=300,
+        height=250,
+        position=rng.randint(1, 5),
+        floor_micros=rng.randrange(0, 500_000),
+        currency="USD",
+        domain=f"site{number}.example",
+        category=rng.choice(WORDS),
+        time_zone="UTC",
+        language=rng.choice(LANGUAGES),
+    )
+
+
+def candidate_row(number: int, rng: Random) -> snapshot.CandidateRow:
+    """A line item with one creative: about three in ten are eligible for a request."""
+    text = AdText(
+        "banner",
+        300,
+        250,
+        f"Headline of ad {number}",
+        "Two lines about it.",
+        "Go",
+        f"Brand {number % ADVERTISERS}",
+        "en",
+    )
+    return snapshot.CandidateRow(
+        creative_id=number,
+        line_item_id=number,
+        campaign_id=1 + number // 3,
+        advertiser_id=1 + number % ADVERTISERS,
+        creative_public_id=f"creative-{number}",
+        line_item_public_id=f"line-item-{number}",
+        campaign_public_id=f"campaign-{1 + number // 3}",
+        advertiser_public_id=f"advertiser-{1 + number % ADVERTISERS}",
+        text=text,
+        currency="USD" if rng.random() < 0.9 else "EUR",
+        language="en",
+        category=rng.choice(("", "", *WORDS)),
+        landing_url=f"https://shop{number}.example/offer",
+        targeting=json.dumps(targeting_rules(rng), sort_keys=True),
+        bid_strategy=rng.choice(STRATEGIES),
+        bid_micros=rng.randrange(200_000, 3_000_000),
+        target_roas_bp=30_000,
+        value_micros=rng.randrange(5_000_000, 60_000_000),
+        pcvr=0.02,
+        pace=rng.uniform(0.5, 1.0),
+        remaining_micros=10**12,
+        start_at=clock.now() - timedelta(days=1),
+        end_at=None,
+        caps=[
+            snapshot.CapRow(scope.value, rng.randint(5, 40), rng.choice((3_600, 86_400, 604_800)))
+            for scope in CapScope
+        ],
+        time_zone=rng.choice(("UTC", "Europe/Berlin", "America/New_York")),
+        impressions=rng.randrange(5_000),
+        clicks=rng.randrange(50),
+    )
+
+
+def targeting_rules(rng: Random) -> dict[str, Any]:
+    """Country, language, device, keyword, category, daypart; a line item has some of them."""
+    rules: dict[str, Any] = {}
+    if rng.random() < 0.5:
+        rules["country"] = {"include": rng.sample(COUNTRIES, 3)}
+    if rng.random() < 0.3:
+        rules["language"] = {"include": rng.sample(LANGUAGES, 2)}
+    if rng.random() < 0.3:
+        rules["device"] = {"include": rng.sample(("desktop", "mobile", "tablet"), 2)}
+    if rng.random() < 0.2:
+        rules["keyword"] = {"exclude": rng.sample(WORDS, 2)}
+    if rng.random() < 0.1:
+        rules["category"] = {"include": rng.sample(WORDS, 5)}
+    if rng.random() < 0.05:
+        rules["segment"] = {"include": [rng.randint(1, 20)]}
+    if rng.random() < 0.2:
+        hours = sorted(rng.sample(range(24), 18))
+        rules["daypart"] = {day: hours for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+    return rules
+
+
+def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> None:
+    """The models' part: vectors of 384 dimensions and 200 trees or so."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        scorer.CREATIVE_IDS: np.arange(1, line_items + 1),
+        scorer.CREATIVES: vectors(rng, line_items),
+        scorer.SITE_IDS: np.arange(1, sites + 1),
+        scorer.SITES: vectors(rng, sites),
+    }
+    for name, array in arrays.items():
+        np.save(folder / name, array, allow_pickle=False)
+    settings = {
+        "versions": {"matcher": "bench", "blender": "bench", "encoder": "bench"},
+        "bias": 0.0,
+        "text_weight": 1.0,
+    }
+    (folder / scorer.SETTINGS).write_text(json.dumps(settings))
+    write_blender(folder / scorer.BLENDER, rng, seed)
+    dates = ("a", "b")
+    artifacts.write(
+        folder,
+        kind=scorer.KIND,
+        files=[*arrays, scorer.SETTINGS],
+        metrics={},
+        schema="bench",
+        seed=1,
+        data_range=dates,
+    )
+
+
+def write_blender(folder: Path, rng: np.random.Generator, seed: int) -> None:
+    folder.mkdir()
+    X = rng.normal(size=(20_000, len(NAMES))).astype(np.float32)
+    y = (rng.random(len(X)) < 1 / (1 + np.exp(3 - X[:, 0] - X[:, 1]))).astype(float)
+    trees = train_blender(X, y, time_order=np.arange(len(X)), seed=seed)
+    files = [trees.save(folder), compile_blender(trees, folder), Level(1.0).save(folder)]
+    artifacts.write(
+        folder, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=1, data_range=("a", "b")
+    )
+
+
+def vectors(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Unit vectors, with the row of zeros at the end that stands for ids without one. They lie around some topics, as
+    texts do."""
+    topics = rng.normal(size=(40, 384)).astype(np.float32)
+    made = topics[rng.integers(0, len(topics), count)] + rng.normal(size=(count, 384)).astype(np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return np.vstack([made, np.zeros((1, 384), np.float32)])
+
+
+def write_visitors(hot: redis.Redis, seed: int, *, line_items: int) -> None:
+    """Readers with a profile, a past and counted caps, and the live statistics of every ad."""
+    rng = np.random.default_rng(seed)
+    at = clock.now()
+    with hot.pipeline(transaction=False) as pipe:
+        for number in range(VISITORS):
+            name = pseudonym(f"reader-{number}")
+            profile = vectors(rng, 1)[0].astype("<f2").tobytes()
+            met = rng.integers(1, line_items + 1, 20).tolist()
+            seen = {f"l:{one}": 1 for one in met}
+            pipe.hset(
+                visitor_key(name), mapping={"u": profile, "m": "bench", "n": 40, "c": 1, "e": "0.8", **seen}
+            )
+            pipe.expire(visitor_key(name), 3_600)
+            caps: dict[Any, int] = {
+                cap_field(scope, one, 86_400, at): 2
+                for one in met[:10]
+                for scope in ("creative", "line_item")
+            }
+            caps |= {cap_field("advertiser", 1 + one % ADVERTISERS, 86_400, at): 3 for one in met}
+            pipe.delete(cap_key(name))
+            pipe.hset(cap_key(name), mapping=caps)
+            pipe.expire(cap_key(name), 3_600)
+        pipe.execute()
+    write_statistics(hot, rng, line_items=line_items)
+
+
+def write_statistics(hot: redis.Redis, rng: np.random.Generator, *, line_items: int) -> None:
+    shown = rng.integers(0, 5_000, line_items).tolist()
+    with hot.pipeline(transaction=False) as pipe:
+        for entity, count in (("creative", line_items), ("line_item", line_items)):
+            pipe.delete(stat_key(entity))
+            fields: dict[str, float] = {}
+            for number in range(1, count + 1):
+                seen = shown[number - 1]
+                fields |= {f"{number}:i": seen, f"{number}:c": seen // 90, f"{number}:x": seen}
+            pipe.hset(stat_key(entity), mapping=fields)
+        pipe.delete(stat_key("slot"))
+        pipe.hset(
+            stat_key("slot"), mapping={"1:i": sum(shown), "1:c": sum(shown) // 90, "1:x": sum(shown) / 90}
+        )
+        pipe.set(UNTIL_KEY, clock.now().timestamp())
+        pipe.execute()
+
+
+def question(rng: Random, slots: list[str]) -> bytes:
+    """A POST body: one placement, a reader who agreed, what the page is about."""
+    body = {
+        "placements": [{"id": "a", "slot": rng.choice(slots)}],
+        "user": {"id": f"reader-{rng.randrange(VISITORS)}", "consent": {"tcf": AGREED}},
+        "context": {
+            "url": "https://site.example/page",
+            "keywords": rng.sample(WORDS, 3),
+            "language": rng.choice(LANGUAGES),
+        },
+    }
+    return json.dumps(body).encode()
