@@ -14,12 +14,14 @@ from random import Random
 import numpy as np
 
 from . import chance
-from .auction import AUCTIONS, click_charge_micros, impression_charge_micros
+from .auction import click_charge_micros, impression_charge_micros
 from .bidding import Bids, bids_for
 from .candidates import CandidateSet
 from .eligibility import rows_of
 from .explanation import explained
 from .exploration import Choice, choose, tapered, tie_order
+from .pricing import price_micros
+from .rules import RuleIndex
 from .types import (
     AdRequest,
     BoolArray,
@@ -60,6 +62,7 @@ def decide(
     per_advertiser: int = 2,
     remaining_micros: IntArray | None = None,
     pace: FloatArray | None = None,
+    rules: RuleIndex | None = None,
     seed: int | None = None,
 ) -> Decision:
     """Which ads stand in the placements of a request, what they owe, and why the others do not.
@@ -68,7 +71,7 @@ def decide(
     below which an ad explores with less than its uncertainty.
     `ranked`: how many of the eligible are scored. `per_advertiser`: most ads of one advertiser in the
     answer. `remaining_micros`, `pace`: live values in the order of the candidate set instead of its own.
-    `seed`: of a logged decision, to replay it.
+    `rules`: the operator's, over this candidate set. `seed`: of a logged decision, to replay it.
     """
     fixed = candidates if isinstance(candidates, CandidateSet) else CandidateSet(candidates)
     seed = rng.getrandbits(63) if seed is None else seed
@@ -84,6 +87,7 @@ def decide(
         ranked=ranked,
         remaining_micros=fixed.remaining_micros if remaining_micros is None else remaining_micros,
         pace=fixed.pace if pace is None else pace,
+        rules=rules,
         taken=Taken(per_advertiser=per_advertiser),
         owed_micros=Counter(),
         table=[],
@@ -110,11 +114,13 @@ def decide(
 
 @dataclass(slots=True)
 class _Ranked:
-    """The scored candidates of one placement, in tie order, and who of them is still in the running."""
+    """The scored candidates of one placement, in tie order, and who of them is still in the running. `factor`: by how
+    much operator's rules let each worth count, None where no such rule holds."""
 
     rows: IntArray
     scores: Scores
     bids: Bids
+    factor: FloatArray | None
     alive: BoolArray
     refused: list[Refused]
     sampled: FloatArray
@@ -142,6 +148,7 @@ class _Run:
     ranked: int
     remaining_micros: IntArray
     pace: FloatArray
+    rules: RuleIndex | None
     taken: Taken
     owed_micros: Counter[int]
     table: list[TableRow]
@@ -180,13 +187,14 @@ class _Run:
 
     def rank(self, slot: Slot, seed: int) -> _Ranked:
         """Eligible, retrieved, scored, with a bid of at least the floor."""
-        rows, refused = self.eligible(slot)
+        rows, refused = self.eligible(slot, seed)
         rows = rows[tie_order(self.fixed.creative_id[rows], seed)]
         scores = self.scorer.score(self.request, slot, Candidates(self.fixed, rows))
         bids = bids_for(self.fixed, rows, scores, self.pace)
+        factor = None if self.rules is None else self.rules.factors(rows, slot, self.request.at)
         alive = np.ones(len(rows), np.bool_)
         nothing = np.zeros(len(rows))
-        field = _Ranked(rows, scores, bids, alive, refused, nothing.copy(), nothing)
+        field = _Ranked(rows, scores, bids, factor, alive, refused, nothing.copy(), nothing)
         usable = (scores.pctr > 0) & (scores.pctr < 1) & np.isfinite(scores.sd) & np.isfinite(bids.ecpm)
         field.refuse(NoAd.NO_SCORE, ~usable)
         least = max(slot.floor_micros, 1)
@@ -195,10 +203,13 @@ class _Run:
         field.refuse(NoAd.BELOW_FLOOR, bids.most < 1)
         return field
 
-    def eligible(self, slot: Slot) -> tuple[IntArray, list[Refused]]:
+    def eligible(self, slot: Slot, seed: int) -> tuple[IntArray, list[Refused]]:
         """Rows that no rule refuses, at most `ranked` of them, and who was refused why."""
         bits, refused = self.fixed.eligibility.eligible(self.request, slot, self.seen, self.taken)
         rows = rows_of(bits, len(self.fixed))
+        if self.rules is not None:
+            rows, ruled = self.rules.sift(rows, slot, self.request.at, seed)
+            refused += ruled
         funded = self.remaining_micros[rows] > 0
         if not funded.all():
             refused.append(_refused(NoAd.BUDGET_SPENT, rows[~funded]))
@@ -225,14 +236,15 @@ class _Run:
         field.refuse(NoAd.BUDGET_SPENT, left < field.bids.most)
 
     def pick(self, slot: Slot, field: _Ranked, seed: int, places: int) -> Pick:
-        """Choose one of the living, price it, and take it out of the running."""
+        """Choose one of the living, price it (`pricing`), and take it out of the running."""
         live = np.flatnonzero(field.alive)
         rows = field.rows[live]
         worth, pctr = field.bids.worth[live], field.scores.pctr[live]
         sd = tapered(field.scores.sd[live], self.fixed.impressions[rows], self.near_greedy)
+        factor = None if field.factor is None else field.factor[live]
         choice = choose(
             ids=self.fixed.creative_id[rows],
-            worth=worth,
+            worth=worth if factor is None else worth * factor,
             pctr=pctr,
             sd=sd,
             pays_per_click=self.fixed.pays_per_click[rows],
@@ -240,7 +252,7 @@ class _Run:
             epsilon=self.epsilon,
             budget=self.exploration_budget,
         )
-        among = ChoiceSet(rows, worth, pctr, sd, choice.propensity, seed)
+        among = ChoiceSet(rows, worth, pctr, sd, choice.propensity, seed, factor)
         pick = self.priced(slot, field, live, choice, among=among, places=places)
         clicks = self.fixed.pays_per_click[rows]
         field.sampled[live] = field.bids.worth[live] * np.where(clicks, choice.pctr * 1000, 1.0)
@@ -253,19 +265,21 @@ class _Run:
     def priced(
         self, slot: Slot, field: _Ranked, live: IntArray, choice: Choice, *, among: ChoiceSet, places: int
     ) -> Pick:
-        """The price is the lowest bid that would have been chosen in the draw taken: a uniform choice asks
-        for no more than the floor. The floor holds at the mean prediction, so in the draw it moves with
-        the winner's click probability."""
+        """The pick with its price and what it is charged at most."""
         at = int(live[choice.chosen])
         row = int(field.rows[at])
         clicks = bool(self.fixed.pays_per_click[row])
-        pctr, drawn = float(field.scores.pctr[at]), float(choice.pctr[choice.chosen])
-        lift = drawn / pctr if clicks else 1.0
-        rivals = choice.order[: 1 if choice.is_uniform else places + 1]
-        rates = np.where(self.fixed.pays_per_click[field.rows[live[rivals]]], choice.pctr[rivals] * 1000, 1.0)
-        scores = (field.bids.worth[live[rivals]] * rates).tolist()
-        floors = [slot.floor_micros * lift] * len(scores)
-        price = AUCTIONS[self.auction](scores, floors, [1.0] * places)[0] / lift
+        pctr = float(field.scores.pctr[at])
+        price = price_micros(
+            choice,
+            worth=among.worth,
+            pctr=among.pctr,
+            pays_per_click=self.fixed.pays_per_click[among.rows],
+            floor_micros=slot.floor_micros,
+            places=places,
+            auction=self.auction,
+            factor=among.factor,
+        )
         most = int(field.bids.most[at])
         bid_micros = int(field.bids.ecpm[at])
         second = int(live[choice.order[1]]) if len(choice.order) > 1 else None
@@ -287,6 +301,7 @@ class _Run:
             explored=choice.is_uniform,
             runner_up=None if second is None else self.fixed[int(field.rows[second])],
             runner_up_micros=0 if second is None else int(field.bids.ecpm[second]),
+            factor=1.0 if among.factor is None else float(among.factor[choice.chosen]),
             among=among,
         )
 

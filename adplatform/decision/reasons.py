@@ -36,6 +36,8 @@ class NoAd(StrEnum):
     CREATIVE_ALREADY_SHOWN = "creative_already_shown"
     ADVERTISER_LIMIT = "advertiser_limit"
     COMPETING_ADVERTISER = "competing_advertiser"
+    RULE_FORBIDS = "rule_forbids"
+    RULE_LIMITS = "rule_limits"
     BUDGET_SPENT = "budget_spent"
     NOT_RETRIEVED = "not_retrieved"
     NO_SCORE = "no_score"
@@ -69,6 +71,8 @@ REASONS: dict[NoAd, str] = {
     NoAd.CREATIVE_ALREADY_SHOWN: "The creative already stands in this answer.",
     NoAd.ADVERTISER_LIMIT: "The advertiser already has its share of this answer.",
     NoAd.COMPETING_ADVERTISER: "A competitor of the same category already stands in this answer.",
+    NoAd.RULE_FORBIDS: "A rule of the platform's operator forbids this ad in this place.",
+    NoAd.RULE_LIMITS: "A rule of the platform's operator limits how often such ads take part here.",
     NoAd.BUDGET_SPENT: "The budget left cannot pay for the next billable event.",
     NoAd.NOT_RETRIEVED: "Other ads fit this visitor and page better before bids were compared.",
     NoAd.NO_SCORE: "The models gave no usable probability for it.",

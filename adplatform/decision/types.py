@@ -292,7 +292,8 @@ class Bid:
 @dataclass(frozen=True, slots=True)
 class ChoiceSet:
     """Who could be chosen when an ad was, by position: snapshot rows, worth (micros, per click or per 1,000), the
-    mean prediction and the deviation that was explored with, and the propensity. `seed` replays the choice."""
+    mean prediction and the deviation that was explored with, and the propensity. `seed` replays the choice. `factor`:
+    by how much operator's rules let each worth count, None where no such rule held."""
 
     rows: IntArray
     worth: FloatArray
@@ -300,13 +301,15 @@ class ChoiceSet:
     sd: FloatArray
     propensity: FloatArray
     seed: int
+    factor: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
     """A shown ad. `bid_micros`, `price_micros`, `floor_micros`, `runner_up_micros` are eCPM at the mean
     prediction; `charge_micros` is owed for one billable event (impression for 'cpm', click for 'cpc').
-    `propensity` is the probability with which it was chosen given what stood before it."""
+    `propensity` is the probability with which it was chosen given what stood before it, `factor` by how much operator's
+    rules let its worth count in that choice."""
 
     candidate: Candidate
     row: int
@@ -323,6 +326,7 @@ class Pick:
     explored: bool
     runner_up: Candidate | None
     runner_up_micros: int
+    factor: float
     among: ChoiceSet = field(compare=False, repr=False)
 
 
