@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -76,6 +76,12 @@ class Rows:
         )
 
 
+class Scored(Protocol):
+    """Whatever gives log odds to paired rows of vectors."""
+
+    def score(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor: ...
+
+
 class Bilinear:
     """The parameters: scale (one number), D (du, dv), bias (one number)."""
 
@@ -91,20 +97,28 @@ class Bilinear:
 
     def score(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Log odds of paired rows."""
-        logits = ((u @ self.delta) * v).sum(1) + self.bias
+        return self.match(u, v) + self.bias
+
+    def match(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Log odds of paired rows without the bias."""
+        logits = ((u @ self.delta) * v).sum(1)
         return logits + self.scale * (u * v).sum(1) if self.square else logits
 
-    def optimiser(self, settings: Settings) -> Any:
-        """AdamW that pulls D towards 0 and leaves scale and bias free."""
-        import torch
-
+    def groups(self, settings: Settings) -> list[dict[str, Any]]:
+        """D is pulled towards 0; scale and bias are free."""
         groups: list[dict[str, Any]] = [
             {"params": [self.delta], "weight_decay": settings.weight_decay},
             {"params": [self.bias], "weight_decay": 0.0},
         ]
         if self.square:
             groups.append({"params": [self.scale], "weight_decay": 0.0, "lr": SCALE_RATE})
-        return torch.optim.AdamW(groups, lr=settings.learning_rate)
+        return groups
+
+    def optimiser(self, settings: Settings) -> Any:
+        """AdamW over the groups."""
+        import torch
+
+        return torch.optim.AdamW(self.groups(settings), lr=settings.learning_rate)
 
     def state(self) -> list[torch.Tensor]:
         """A copy of the parameters."""
@@ -128,7 +142,7 @@ def run_epochs(model: Bilinear, rows: Rows, part: Ints, settings: Settings, *, e
     optimiser = model.optimiser(settings)
     rng = np.random.default_rng(settings.seed)
     for _ in range(epochs):
-        _one_epoch(model, rows, optimiser, _batches(part, rows.group, settings.batch_size, rng))
+        _one_epoch(model, rows, optimiser, batches(part, rows.group, settings.batch_size, rng))
 
 
 def descend(
@@ -142,14 +156,14 @@ def descend(
     rng = np.random.default_rng(settings.seed)
 
     def shuffled() -> Iterator[Ints]:
-        return _batches(parts["train"], rows.group, settings.batch_size, rng)
+        return batches(parts["train"], rows.group, settings.batch_size, rng)
 
-    write = _scalar_writer(settings.log_folder)
-    losses = [_loss_over(model, rows, parts["validation"], settings.batch_size)]
+    write = scalar_writer(settings.log_folder)
+    losses = [loss_over(model, rows, parts["validation"], settings.batch_size)]
     best, best_state = 0, model.state()
     for epoch in range(1, settings.epochs + 1):
         train_loss = _one_epoch(model, rows, optimiser, shuffled())
-        losses.append(_loss_over(model, rows, parts["validation"], settings.batch_size))
+        losses.append(loss_over(model, rows, parts["validation"], settings.batch_size))
         write("loss/train", train_loss, epoch)
         write("loss/validation", losses[-1], epoch)
         if losses[-1] < losses[best]:
@@ -160,10 +174,10 @@ def descend(
     return losses, best
 
 
-def _one_epoch(model: Bilinear, rows: Rows, optimiser: Any, batches: Iterator[Ints]) -> float:
+def _one_epoch(model: Scored, rows: Rows, optimiser: Any, parts: Iterator[Ints]) -> float:
     total, mass = 0.0, 0.0
-    for batch in batches:
-        loss, size = _loss(model, rows, batch)
+    for batch in parts:
+        loss, size = batch_loss(model, rows, batch)
         if size == 0:
             continue
         optimiser.zero_grad()
@@ -173,20 +187,28 @@ def _one_epoch(model: Bilinear, rows: Rows, optimiser: Any, batches: Iterator[In
     return total / max(mass, 1e-12)
 
 
-def _loss_over(model: Bilinear, rows: Rows, part: Ints, batch_size: int) -> float:
+def loss_over(model: Scored, rows: Rows, part: Ints, batch_size: int) -> float:
+    """Mean loss of the part, per click (conditional) or impression."""
     import torch
 
     with torch.no_grad():
-        pairs = [_loss(model, rows, batch) for batch in _batches(part, rows.group, batch_size, None)]
+        pairs = [batch_loss(model, rows, batch) for batch in batches(part, rows.group, batch_size, None)]
     return float(sum(float(loss) for loss, _ in pairs) / max(sum(size for _, size in pairs), 1e-12))
 
 
-def _loss(model: Bilinear, rows: Rows, batch: Ints) -> tuple[torch.Tensor, float]:
+def batch_loss(model: Scored, rows: Rows, batch: Ints) -> tuple[torch.Tensor, float]:
     """Summed loss of a batch and what it is the sum over: clicks (conditional) or impressions."""
     import torch
 
     picked = torch.from_numpy(batch).to(rows.u.device)
-    logits = model.score(rows.U[rows.u[picked]], rows.V[rows.v[picked]])
+    return loss_of(model.score(rows.U[rows.u[picked]], rows.V[rows.v[picked]]), rows, batch)
+
+
+def loss_of(logits: torch.Tensor, rows: Rows, batch: Ints) -> tuple[torch.Tensor, float]:
+    """The same for log odds that are known already."""
+    import torch
+
+    picked = torch.from_numpy(batch).to(rows.u.device)
     clicks, weight = rows.clicks[picked], rows.weight[picked]
     if rows.group is None:
         each = torch.nn.functional.softplus(logits) * weight - logits * clicks
@@ -208,7 +230,7 @@ def _log_shares(logits: torch.Tensor, member: torch.Tensor, groups: int) -> torc
     return centred - total.log()[member]
 
 
-def _batches(
+def batches(
     part: Ints, group: Ints | None, batch_size: int, rng: np.random.Generator | None
 ) -> Iterator[Ints]:
     """Row positions in batches of about batch_size; a group is never cut. Shuffled where an rng is given."""
@@ -228,7 +250,8 @@ def _batches(
             yield cut
 
 
-def scores(model: Bilinear, rows: Rows, *, chunk: int = 65_536) -> Floats:
+def scores(model: Scored, rows: Rows, *, chunk: int = 65_536) -> Floats:
+    """Log odds of every row of the table."""
     import torch
 
     with torch.inference_mode():
@@ -240,7 +263,7 @@ def scores(model: Bilinear, rows: Rows, *, chunk: int = 65_536) -> Floats:
     return found
 
 
-def _scalar_writer(folder: Path | str | None) -> Callable[[str, float, int], None]:
+def scalar_writer(folder: Path | str | None) -> Callable[[str, float, int], None]:
     """TensorBoard scalars into the folder, or nothing."""
     if folder is None:
         return lambda _name, _value, _epoch: None

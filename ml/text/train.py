@@ -82,13 +82,13 @@ def train_matcher(
     parts = _parts(table, time, validation, test)
     settings = Settings(epochs, batch_size, learning_rate, weight_decay, patience, seed, log_folder)
     rows = Rows.of(table, device)
-    model = Bilinear(U.shape[1], V.shape[1], bias=_base_log_odds(table, parts["train"]), device=device)
+    model = Bilinear(U.shape[1], V.shape[1], bias=base_log_odds(table, parts["train"]), device=device)
     losses, best = descend(model, rows, parts, settings)
     if refit:
         both = np.concatenate([parts["train"], parts["validation"]])
-        model = Bilinear(U.shape[1], V.shape[1], bias=_base_log_odds(table, both), device=device)
+        model = Bilinear(U.shape[1], V.shape[1], bias=base_log_odds(table, both), device=device)
         run_epochs(model, rows, both, settings, epochs=best)
-    shift = 0.0 if table.group is None else _missing_level(scores(model, rows), table, parts["train"])
+    shift = 0.0 if table.group is None else missing_level(scores(model, rows), table, parts["train"])
     matcher = model.matcher()
     final = scores(model, rows) + shift
     return matcher.with_bias(matcher.bias + shift), TrainReport(
@@ -167,13 +167,14 @@ def _parts(table: Table, time: Column | None, validation: float | Mask, test: Ma
     return {"train": rest[moment <= cut], "validation": rest[moment > cut], "test": held}
 
 
-def _base_log_odds(table: Table, part: Ints) -> float:
+def base_log_odds(table: Table, part: Ints) -> float:
+    """Log odds of the mean rate of the part: where a bias starts."""
     rate = float(np.average(table.y[part], weights=table.weight[part]))
     rate = min(max(rate, 1e-6), 1 - 1e-6)
     return float(np.log(rate / (1 - rate)))
 
 
-def _missing_level(found: Floats, table: Table, part: Ints) -> float:
+def missing_level(found: Floats, table: Table, part: Ints) -> float:
     """The conditional logit knows no level: what to add to the bias so that training clicks are met."""
     level = fit_level(sigmoid(found[part]), table.y[part], table.weight[part], prior_clicks=0.0)
     return float(np.log(level.factor))
