@@ -1,4 +1,4 @@
-"""The command line of ml: `python -m ml fit-predict`, our click model on anyone's table.
+"""The command line of ml: `python -m ml fit-predict`, our click model on anyone's table, and `adapt` (ml.adapting).
 
 Exit codes: 0 done, 1 the run failed, 2 wrong usage (also a table that is not as described). Errors are one line.
 """
@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from ml import adapting
 from ml.table.reading import Meaning, TableError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -37,15 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.disable(logging.WARNING)
     try:
-        result = fit_predict(options)
+        result = COMMANDS[options.command](options)
     except TableError as error:
-        print(f"ml fit-predict: {error}", file=sys.stderr)
+        print(f"ml {options.command}: {error}", file=sys.stderr)
         return USAGE
     except Exception as error:
         if os.environ.get("ML_TRACEBACK"):
             raise
         reason = (str(error).splitlines() or [""])[0]
-        print(f"ml fit-predict: {type(error).__name__}: {reason}", file=sys.stderr)
+        print(f"ml {options.command}: {type(error).__name__}: {reason}", file=sys.stderr)
         return FAILED
     print(json.dumps(result) if options.json else _as_text(result))
     return DONE
@@ -56,7 +57,7 @@ def fit_predict(options: argparse.Namespace) -> dict[str, Any]:
     from ml.table.model import fit_predict as run
     from ml.table.reading import read_rows
 
-    meaning = _meaning(options)
+    meaning = meaning_of(options)
     if meaning.text:
         import torch
 
@@ -121,7 +122,8 @@ def _write(path: Path, probability: Any) -> None:
         raise TableError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _meaning(options: argparse.Namespace) -> Meaning:
+def meaning_of(options: argparse.Namespace) -> Meaning:
+    """Which columns a command was told; those that it has no word for mean nothing."""
     if (options.clicks is None) != (options.impressions is None):
         raise TableError("--clicks and --impressions belong together")
     if options.label is None and options.clicks is None:
@@ -131,13 +133,13 @@ def _meaning(options: argparse.Namespace) -> Meaning:
         clicks=options.clicks,
         impressions=options.impressions,
         time=options.time,
-        user=options.user,
-        item=options.item,
+        user=getattr(options, "user", None),
+        item=getattr(options, "item", None),
         group=options.group,
         text=tuple(options.text),
-        categorical=tuple(options.categorical),
-        numeric=tuple(options.numeric),
-        progressive=options.progressive,
+        categorical=tuple(getattr(options, "categorical", ())),
+        numeric=tuple(getattr(options, "numeric", ())),
+        progressive=getattr(options, "progressive", False),
     )
 
 
@@ -171,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--encoder", help="folder or Hugging Face id of another sentence transformer")
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--json", action="store_true", help="print one JSON object")
+    adapting.add_command(commands)
     return parser
 
 
@@ -178,5 +181,12 @@ def _as_text(result: dict[str, Any]) -> str:
     lines = [
         f"{name.replace('_', ' '):<20} {value}" for name, value in result.items() if name != "importance"
     ]
-    lines.append("most important       " + ", ".join(list(result["importance"])[:8]))
+    if "importance" in result:
+        lines.append("most important       " + ", ".join(list(result["importance"])[:8]))
     return "\n".join(lines)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "fit-predict": fit_predict,
+    "adapt": adapting.adapt,
+}

@@ -53,6 +53,16 @@ def rival_scores(rows: Rows, vectors: Vectors, *, seed: int) -> tuple[Floats, li
     return scores, list(model.names)
 
 
+def outcomes_by_text(rows: Rows) -> Rivals:
+    """What the training rows say of each text (within its group), in order of time."""
+    usable = np.flatnonzero(~rows.is_test & (rows.weight > 0))
+    if rows.time is not None:
+        usable = usable[np.argsort(rows.time[usable], kind="stable")]
+    group = None if rows.group is None else rows.group[usable]
+    v, rate, weight, group = _by_text(_text(rows)[usable], rows.rate[usable], rows.weight[usable], group)
+    return Rivals(v, rate * weight, weight, np.arange(len(v)) if group is None else group)
+
+
 def _past_and_now(rows: Rows, seed: int, *, by_moment: bool = False) -> Iterator[tuple[Ints, Ints]]:
     """Pairs of row positions: what to learn from, what to score. `by_moment`: a progressive test moment by moment."""
     usable = ~np.isnan(rows.rate) & (rows.weight > 0)

@@ -63,6 +63,27 @@ def fit(X: Matrix, rivals: Rivals, *, penalty: float, start: Floats | None = Non
     return found
 
 
+def fit_rates(X: Matrix, rows: Rivals, *, penalty: float) -> tuple[Floats, float]:
+    """(weights, bias) of the penalised logistic regression of the click rates; groups do not matter."""
+    from scipy.optimize import minimize
+
+    found, seen = X[rows.text], rows.impressions
+    total = seen.sum()
+    base = rows.clicks.sum() / total
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        logit = np.asarray(found @ w[:-1]) + w[-1]
+        p = np.exp(-np.logaddexp(0.0, -logit))
+        value = seen @ np.logaddexp(0.0, logit) - rows.clicks @ logit + penalty / 2 * w[:-1] @ w[:-1]
+        gap = seen * p - rows.clicks
+        slope = np.append(np.asarray(found.T @ gap) + penalty * w[:-1], gap.sum())
+        return float(value) / total, slope / total
+
+    first = np.append(np.zeros(X.shape[1]), np.log(base / (1 - base)))
+    w: Floats = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS}).x
+    return w[:-1], float(w[-1])
+
+
 def loss_of(score: Floats, rivals: Rivals) -> float:
     """Mean loss per click of the rivals' rows with these scores, in nats."""
     code = np.unique(rivals.group, return_inverse=True)[1]
