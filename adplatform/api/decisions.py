@@ -36,6 +36,7 @@ def explanation(request: HttpRequest, decision_id: UUID) -> dict[str, Any]:
         "pctr": found.pctr,
         "propensity": found.propensity,
         "explored": found.explored,
+        "factor": found.factor,
         "is_exact": told.is_exact,
         "base": told.base,
         "level": told.level,

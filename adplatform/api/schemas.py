@@ -309,7 +309,8 @@ class ReasonOut(Schema):
 
 
 class ExplanationOut(Schema):
-    """Why an ad was shown. Log odds: base + Σ groups + level = logit(pctr); eCPM amounts in micros."""
+    """Why an ad was shown. Log odds: base + Σ groups + level = logit(pctr); eCPM amounts in micros. `factor`: by how much
+    rules of the platform let its worth count when ads were ranked (1 without one)."""
 
     decision_id: UUID
     served_at: datetime
@@ -318,6 +319,7 @@ class ExplanationOut(Schema):
     pctr: float | None
     propensity: float | None
     explored: bool
+    factor: float
     is_exact: bool
     base: float
     level: float

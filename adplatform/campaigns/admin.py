@@ -10,6 +10,7 @@ from adplatform.campaigns.models import (
     Campaign,
     Creative,
     LineItem,
+    OperatorRule,
     Purse,
 )
 from adplatform.core.admin import ReadOnlyAdmin, ServedAdmin
@@ -95,3 +96,22 @@ class AnnotationItemAdmin(ReadOnlyAdmin):
 class AnnotationAdmin(ReadOnlyAdmin):
     list_display = ["item", "annotator", "label", "at"]
     list_select_related = ["item", "annotator"]
+
+
+@admin.register(OperatorRule)
+class OperatorRuleAdmin(ReadOnlyAdmin):
+    """Written and stopped in the console, where the effect is shown and the audit log kept."""
+
+    list_display = [
+        "action",
+        "reason",
+        "advertiser",
+        "category",
+        "topic",
+        "site",
+        "start_at",
+        "end_at",
+        "stopped_at",
+    ]
+    list_filter = ["action", ("stopped_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["advertiser", "site"]

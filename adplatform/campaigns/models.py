@@ -9,7 +9,7 @@ from django.db.models import F, Q
 
 from adplatform.accounts.models import Organisation, User
 from adplatform.core.models import TimeStamped
-from adplatform.inventory.models import AdFormat
+from adplatform.inventory.models import AdFormat, AdSlot, Site
 
 
 class BidStrategy(models.TextChoices):
@@ -265,3 +265,65 @@ class Annotation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.item} {self.label}"
+
+
+class OperatorRule(TimeStamped):
+    """What the platform's operator rules about some ads in some places; decision.rules says what each action does.
+
+    What a rule names cannot be changed: another rule takes its place, so that what was in force stays readable. It is
+    in force from `start_at` until `end_at` or `stopped_at`.
+    """
+
+    class Action(models.TextChoices):
+        """The same values as decision.rules.RuleAction; a test keeps them equal."""
+
+        FORBID = "forbid", "Forbid"
+        LIMIT = "limit", "Limit the share"
+        MULTIPLY = "multiply", "Multiply the worth"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    action = models.CharField(max_length=10, choices=Action.choices)
+    share_bp = models.PositiveIntegerField(default=0, help_text="Of the decisions there, in basis points")
+    factor = models.FloatField(default=1.0)
+    advertiser = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    category = models.CharField(max_length=60, blank=True, help_text="Of campaigns, and what lies below it")
+    words = models.CharField(max_length=300, blank=True, help_text="Of ads: any of them, divided by commas")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    slot = models.ForeignKey(AdSlot, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    topic = models.CharField(max_length=60, blank=True, help_text="Category of sites, and what lies below it")
+    least_related = models.FloatField(
+        null=True, blank=True, help_text="Also categories that are related by at least this weight"
+    )
+    start_at = models.DateTimeField()
+    end_at = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=500)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    forecast = models.JSONField(default=dict, help_text="The effect that was shown before it was saved")
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(share_bp__lte=10_000), name="a_rule_limits_to_at_most_all"),
+            models.CheckConstraint(
+                condition=Q(factor__gte=0.1) & Q(factor__lte=3), name="a_rule_multiplies_within_its_bounds"
+            ),
+            models.CheckConstraint(
+                condition=Q(end_at__isnull=True) | Q(end_at__gt=F("start_at")),
+                name="a_rule_ends_after_it_starts",
+            ),
+            models.CheckConstraint(
+                condition=Q(advertiser__isnull=False)
+                | Q(site__isnull=False)
+                | Q(slot__isnull=False)
+                | ~Q(category="")
+                | ~Q(words="")
+                | ~Q(topic=""),
+                name="a_rule_names_something",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} {self.created_at:%Y-%m-%d %H:%M}"

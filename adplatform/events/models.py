@@ -57,6 +57,9 @@ class AdDecision(models.Model):
     )
     explored = models.BooleanField(db_default=False, help_text="Chosen by an even draw among all bidders")
     runner_up_micros = models.BigIntegerField(db_default=0, help_text="eCPM of the second, 0 without one")
+    factor = models.FloatField(
+        db_default=1.0, help_text="By how much operator's rules let its worth count in the choice"
+    )
 
     class Meta:
         indexes = [
@@ -151,6 +154,7 @@ class Feedback(models.Model):
         NOT_INTERESTED = "not_interested", "Not interested"
         SEEN_TOO_OFTEN = "seen_too_often", "Seen too often"
         HIDE_ADVERTISER = "hide_advertiser", "Hide this advertiser"
+        MORE_LIKE_THIS = "more_like_this", "More like this"
 
     decision_id = models.UUIDField()
     kind = models.CharField(max_length=20, choices=Kind.choices)

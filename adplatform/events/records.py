@@ -58,6 +58,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     `ordinal` counts the ads of one placement from 0: only the first counts as the request of its slot. `url` and
     `evidence` (what the visitor agreed to, as it was sent) are empty without consent. `features` are what the blender
     saw of the ad, float32 little endian (empty where no blender decided), from which a decision is explained later.
+    `factor` is by how much operator's rules let its worth count.
     """
 
     decision_id: str
@@ -101,6 +102,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     explored: bool = False
     runner_up_micros: int = 0
     choice_set: dict[str, Any] | None = None
+    factor: float = 1.0
 
 
 class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="p"):

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from adplatform.core.admin import ServedAdmin
-from adplatform.inventory.models import AdSlot, Site
+from adplatform.core.admin import ReadOnlyAdmin, ServedAdmin
+from adplatform.inventory.models import AdSlot, Category, CategoryLink, Site
 
 
 @admin.register(Site)
@@ -24,3 +24,17 @@ class AdSlotAdmin(ServedAdmin):
     search_fields = ["name", "public_id", "site__name", "site__domain"]
     autocomplete_fields = ["site"]
     readonly_fields = ["public_id", "created_at", "updated_at"]
+
+
+@admin.register(Category)
+class CategoryAdmin(ReadOnlyAdmin):
+    """Ordered in the console, where it leaves an entry in the audit log."""
+
+    list_display = ["name", "parent", "description"]
+    list_select_related = ["parent"]
+
+
+@admin.register(CategoryLink)
+class CategoryLinkAdmin(ReadOnlyAdmin):
+    list_display = ["first", "second", "weight"]
+    list_select_related = ["first", "second"]

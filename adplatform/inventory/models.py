@@ -14,6 +14,58 @@ def new_public_id() -> str:
     return secrets.token_hex(6)
 
 
+class Category(TimeStamped):
+    """What sites and ads are about, as the operator orders it: each category lies in at most one other.
+
+    Sites and campaigns name their category by `name`; names are compared without case.
+    """
+
+    name = models.CharField(max_length=60, unique=True, help_text="In small letters")
+    description = models.CharField(
+        max_length=400, blank=True, help_text="A few words more: the encoder reads them with the name"
+    )
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
+    )
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "categories"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def text(self) -> str:
+        """What the encoder reads."""
+        return f"{self.name}. {self.description}" if self.description else self.name
+
+
+class CategoryLink(models.Model):
+    """How closely two categories are related beyond lying in one another: 0 not at all, 1 the same to a reader.
+
+    It holds both ways; `first` is the one with the smaller key.
+    """
+
+    first = models.ForeignKey(Category, on_delete=models.CASCADE, related_name="+")
+    second = models.ForeignKey(Category, on_delete=models.CASCADE, related_name="+")
+    weight = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["first", "second"], name="two_categories_are_linked_once"),
+            models.CheckConstraint(
+                condition=models.Q(first__lt=models.F("second")), name="a_link_joins_two_categories"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(weight__gt=0) & models.Q(weight__lte=1), name="a_link_weighs_at_most_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first} – {self.second}"
+
+
 class Site(TimeStamped):
     """A publisher's site. Ads are shown only when their currency is the site's."""
 

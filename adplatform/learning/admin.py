@@ -6,6 +6,8 @@ from django.contrib import admin
 
 from adplatform.core.admin import ReadOnlyAdmin
 from adplatform.learning.models import (
+    CategoryBenchmark,
+    CategorySuggestion,
     CreativeRating,
     DataReport,
     Influence,
@@ -15,6 +17,7 @@ from adplatform.learning.models import (
     SearchRun,
     SearchTrial,
     ShadowPrediction,
+    SimilarAds,
     TextVector,
     TrainingRun,
     VisitorVector,
@@ -92,3 +95,18 @@ class CreativeRatingAdmin(ReadOnlyAdmin):
 @admin.register(Influence)
 class InfluenceAdmin(ReadOnlyAdmin):
     list_display = ["line_item_id", "computed_at", "decisions", "visitors", "blender"]
+
+
+@admin.register(SimilarAds)
+class SimilarAdsAdmin(ReadOnlyAdmin):
+    list_display = ["creative_id", "encoder", "computed_at", "running", "advertisers"]
+
+
+@admin.register(CategoryBenchmark)
+class CategoryBenchmarkAdmin(ReadOnlyAdmin):
+    list_display = ["category", "computed_at", "advertisers", "creatives", "impressions", "clicks"]
+
+
+@admin.register(CategorySuggestion)
+class CategorySuggestionAdmin(ReadOnlyAdmin):
+    list_display = ["kind", "object_id", "category", "cosine", "computed_at"]

@@ -196,6 +196,48 @@ class CreativeRating(models.Model):
         return f"{self.creative_id} {self.bad:.2f}"
 
 
+class EngineFit(models.Model):
+    """Classical engines fitted on what visitors did before `fitted_at`, what each adds, and whether they retrieve."""
+
+    name = models.CharField(max_length=60, unique=True)
+    fitted_at = models.DateTimeField()
+    folder = models.CharField(
+        max_length=300, blank=True, help_text="Below the models directory; empty: swept"
+    )
+    acts = models.PositiveIntegerField()
+    visitors = models.PositiveIntegerField()
+    items = models.PositiveIntegerField(help_text="Texts of pages, products and ads")
+    weights = models.JSONField(default=dict, help_text="Of reciprocal ranks, by source")
+    figures = models.JSONField(default=dict)
+    is_used = models.BooleanField(default=False, help_text="Whether picks are retrieved with them")
+    verdict = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-fitted_at", "-pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BeliefFit(models.Model):
+    """How many impressions a prediction was found to be worth; the newest row says with what exploration draws."""
+
+    fitted_at = models.DateTimeField()
+    rows = models.PositiveIntegerField(help_text="Ads by day")
+    clicks = models.PositiveIntegerField()
+    strength = models.FloatField(help_text="Impressions that a prediction is worth by itself")
+    trust = models.FloatField(help_text="Share of the impressions seen that count")
+    gain = models.FloatField(help_text="Log likelihood by row over the default, on the later third")
+    gain_error = models.FloatField(help_text="Its standard error")
+    is_kept = models.BooleanField(default=False, help_text="Whether exploration uses it")
+
+    class Meta:
+        ordering = ["-fitted_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.fitted_at:%Y-%m-%d %H:%M} {self.strength:g}"
+
+
 class TextVector(models.Model):
     """A text's vector under one encoder, float16, little endian: each text is encoded once."""
 
@@ -258,3 +300,66 @@ class Influence(models.Model):
 
     def __str__(self) -> str:
         return f"line item {self.line_item_id}"
+
+
+class SimilarAds(models.Model):
+    """What an ad's nearest ads are by the encoder's vectors: [creative, cosine], the nearest first.
+
+    `own` are running ads of other line items of its advertiser, without near duplicates; `reviewed` are ads of anybody
+    with a verdict, for operators only. `running` and `advertisers` count running ads of other line items that are about
+    the same things, whoever pays for them.
+    """
+
+    creative_id = models.BigIntegerField(primary_key=True)
+    encoder = models.CharField(max_length=120)
+    computed_at = models.DateTimeField()
+    own = models.JSONField(default=list)
+    reviewed = models.JSONField(default=list)
+    running = models.PositiveIntegerField(default=0)
+    advertisers = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"creative {self.creative_id}"
+
+
+class CategoryBenchmark(models.Model):
+    """How the ads of a category (and what lies below it) did in the last 30 days; '' is all of them.
+
+    Only what nobody can be recognised in is kept: sums over enough advertisers (learning.benchmarks says how many).
+    """
+
+    category = models.CharField(max_length=60, primary_key=True)
+    computed_at = models.DateTimeField()
+    advertisers = models.PositiveIntegerField()
+    creatives = models.PositiveIntegerField()
+    impressions = models.BigIntegerField()
+    clicks = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return self.category or "all"
+
+
+class CategorySuggestion(models.Model):
+    """The category whose text is nearest to what a campaign's ads or a site say, where they name none that is known.
+
+    A suggestion to people; nothing takes it over by itself.
+    """
+
+    class Kind(models.TextChoices):
+        CAMPAIGN = "campaign", "Campaign"
+        SITE = "site", "Site"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    object_id = models.BigIntegerField()
+    category = models.CharField(max_length=60)
+    cosine = models.FloatField()
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-cosine", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "object_id"], name="one_suggestion_per_campaign_or_site")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}: {self.category}"

@@ -200,7 +200,7 @@ def _probabilities(one: dict[str, Any], believed: Floats) -> Floats:
     """How the platform's own rule would have chosen, had it believed this."""
     return choose(
         ids=np.array(one["creative"], np.int64),
-        worth=np.array(one["worth"], np.float64),
+        worth=np.array(one["worth"], np.float64) * np.array(one.get("factor", 1.0), np.float64),
         pctr=np.clip(believed, 1e-6, 1 - 1e-6),
         sd=np.array(one["sd"], np.float64),
         pays_per_click=np.array(one["by_click"], np.bool_),

@@ -165,10 +165,13 @@ def _offer(told: Explanation) -> str:
     if decision.explored:
         return _("The advertiser pays for the place, at least the site's lowest price.")
     if decision.runner_up_micros:
-        return _(
+        words = _(
             "%(n)s ads could stand here. This one's offer, times how likely it was to be opened, was the highest; "
             "the price depends on the second."
         ) % {"n": f"{decision.candidates:,}"}
+        if decision.factor != 1:
+            words += " " + _("Our own rules for this place let it count for more or less than that.")
+        return words
     return _("No other ad that fitted offered enough for this place.")
 
 
@@ -197,7 +200,7 @@ _ABOUT: dict[str, str | Promise] = {
 def auction(told: Explanation) -> str:
     """How the ad won, without naming who lost."""
     found = told.decision
-    amounts = {
+    amounts: dict[str, str] = {
         "bid": _cpm(found.bid_micros, found.currency),
         "price": _cpm(found.price_micros, found.currency),
         "second": _cpm(found.runner_up_micros, found.currency),
@@ -216,7 +219,12 @@ def auction(told: Explanation) -> str:
         words = _("Your bid was worth %(bid)s, the next one %(second)s. Price: %(price)s.")
     else:
         words = _("Your bid was worth %(bid)s and no other met the floor of %(floor)s. Price: %(price)s.")
-    return words % amounts
+    if found.factor != 1:
+        words += " " + _(
+            "A rule of the platform let your ad count %(factor)s times its worth when ads were ranked; it never raises "
+            "the price."
+        )
+    return words % (amounts | {"factor": f"{found.factor:g}"})
 
 
 def _cpm(micros: int, currency: str) -> str:

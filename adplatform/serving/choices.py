@@ -23,9 +23,11 @@ def is_kept(seed: int) -> bool:
 
 
 def as_json(among: ChoiceSet, fixed: CandidateSet, scorer: RequestScorer, slot: Slot) -> dict[str, Any]:
-    """Columns by candidate, in the order of the choice; `features` are the blender's rows, float32, base64."""
+    """Columns by candidate, in the order of the choice; `features` are the blender's rows, float32, base64. `factor` is
+    there where operator's rules weighed a worth."""
     rows = among.rows
-    return {
+    weighed = {} if among.factor is None else {"factor": among.factor.tolist()}
+    return weighed | {
         "creative": fixed.creative_id[rows].tolist(),
         "line_item": [fixed[row].line_item_id for row in rows.tolist()],
         "by_click": fixed.pays_per_click[rows].tolist(),

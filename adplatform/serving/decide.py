@@ -107,6 +107,7 @@ def answer(
         near_greedy=settings.NEAR_GREEDY_IMPRESSIONS,
         ranked=settings.RANKED_CANDIDATES if ranked is None else ranked,
         remaining_micros=spend.remaining_micros if spend is not None else None,
+        rules=snapshot.rules,
     )
     mode = "contextual" if is_contextual else scorer.mode
     versions = {**snapshot.versions, **decision.versions}
@@ -258,6 +259,7 @@ def _picked(shown: Shown | None) -> dict[str, Any]:
         "propensity": pick.propensity,
         "explored": pick.explored,
         "runner_up_micros": pick.runner_up_micros,
+        "factor": pick.factor,
     }
 
 
@@ -337,6 +339,7 @@ def _pick_json(pick: Pick) -> dict[str, Any]:
         "charge_micros": pick.charge_micros,
         "propensity": pick.propensity,
         "explored": pick.explored,
+        "factor": pick.factor,
         "runner_up": pick.runner_up.creative_public_id if pick.runner_up else None,
         "runner_up_micros": pick.runner_up_micros,
     }

@@ -17,6 +17,7 @@ from django.db.models.functions import Exp, Extract, Length
 from adplatform.accounts.models import ApiKey
 from adplatform.bidding.models import Pace
 from adplatform.billing import queries as billing
+from adplatform.campaigns import rules as operator_rules
 from adplatform.campaigns.budgets import UNLIMITED, day_of
 from adplatform.campaigns.models import BidStrategy, Budget, Campaign, Creative, LineItem, Purse, Status
 from adplatform.decision.targeting import TargetingError, parse
@@ -25,7 +26,7 @@ from adplatform.inventory.models import AdSlot
 from adplatform.learning import conversions
 
 from .render import AdText
-from .snapshot import CandidateRow, CapRow, KeyRow, SlotRow
+from .snapshot import CandidateRow, CapRow, KeyRow, RuleRow, SlotRow
 
 Number = TypeVar("Number", int, float)
 
@@ -69,6 +70,15 @@ def long_landings() -> dict[int, str]:
     """Landing pages that are too long for a click token, of every creative that ever served one."""
     rows = Creative.objects.annotate(length=Length("landing_url")).filter(length__gt=_LONG)
     return dict(rows.values_list("pk", "landing_url"))
+
+
+def rules(at: datetime, rows: Sequence[CandidateRow]) -> list[RuleRow]:
+    """Operator's rules that hold now or later, with categories and words resolved over these candidates."""
+    written = list(operator_rules.in_force(at).order_by("pk"))
+    if not written:
+        return []
+    known = operator_rules.texts_of([row.creative_id for row in rows])
+    return [RuleRow.of(rule) for rule in operator_rules.as_decided(written, known)]
 
 
 def texts(rows: Sequence[CandidateRow]) -> list[tuple[int, str, str]]:

@@ -81,6 +81,7 @@ def _read(at: datetime) -> tuple[Contents, list[CreativeText], list[SiteText]]:
             keys=live.keys(at),
             landings=live.long_landings(),
             versions={},
+            rules=live.rules(at, rows),
         )
         texts = live.texts(rows)
         creatives = [CreativeText(pk, text, language) for pk, text, language in texts]

@@ -19,6 +19,7 @@ import msgspec
 from adplatform.core.http import host_of
 from adplatform.decision import experiments, targeting
 from adplatform.decision.candidates import CandidateSet
+from adplatform.decision.rules import OperatorRule, RuleAction, RuleIndex
 from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slot, Targeting
 from adplatform.learning.scorer import Models
 
@@ -102,6 +103,40 @@ class KeyRow(msgspec.Struct):
     expires_at: datetime | None
 
 
+class RuleRow(msgspec.Struct):
+    """An operator's rule, as decision.rules.OperatorRule has it."""
+
+    id: int
+    action: str
+    share_bp: int
+    factor: float
+    advertiser_id: int | None
+    categories: list[str]
+    creatives: list[int] | None
+    site_id: int | None
+    slot_id: int | None
+    topics: list[str]
+    start_at: datetime | None
+    end_at: datetime | None
+
+    @classmethod
+    def of(cls, rule: OperatorRule) -> RuleRow:
+        return msgspec.convert(msgspec.to_builtins(rule), cls, str_keys=True)
+
+    def rule(self) -> OperatorRule:
+        fields = msgspec.structs.asdict(self)
+        creatives = None if self.creatives is None else frozenset(self.creatives)
+        return OperatorRule(
+            **fields
+            | {
+                "action": RuleAction(self.action),
+                "categories": frozenset(self.categories),
+                "creatives": creatives,
+                "topics": frozenset(self.topics),
+            }
+        )
+
+
 class Contents(msgspec.Struct):
     """Everything of contents.msgpack. `landings`: URLs of creatives that are too long for a token, live or not."""
 
@@ -113,6 +148,7 @@ class Contents(msgspec.Struct):
     keys: list[KeyRow]
     landings: dict[int, str]
     versions: dict[str, str]
+    rules: list[RuleRow] = []
 
 
 class Manifest(msgspec.Struct):
@@ -152,6 +188,7 @@ class Snapshot:
     landings: Mapping[int, str]
     models: Models
     versions: Mapping[str, str]
+    rules: RuleIndex | None = None  # None where no rule names a candidate: it then costs nothing
     canary: Canary | None = None
 
     def models_for(self, unit: str) -> Models:
@@ -208,6 +245,7 @@ def _canary(folder: Path) -> Canary | None:
 def _assembled(contents: Contents, models: Models, canary: Canary | None) -> Snapshot:
     rules: dict[str, Targeting] = {}
     candidates = CandidateSet([_candidate(row, rules) for row in contents.candidates])
+    index = RuleIndex([row.rule() for row in contents.rules], candidates)
     return Snapshot(
         version=contents.version,
         built_at=contents.built_at,
@@ -222,6 +260,7 @@ def _assembled(contents: Contents, models: Models, canary: Canary | None) -> Sna
         landings=contents.landings,
         models=models,
         versions={**contents.versions, "snapshot": contents.version},
+        rules=index or None,
         canary=canary,
     )
 
