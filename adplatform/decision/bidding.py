@@ -70,6 +70,11 @@ class Bids:
     most: IntArray
 
 
+def unpaced_worth(fixed: CandidateSet, rows: IntArray) -> FloatArray:
+    """Worth of a click, or of 1,000 impressions, with pace 1 and the conversion rates of the set."""
+    return np.where(fixed.wants_conversions[rows], fixed.pcvr[rows], 1.0) * fixed.unit_micros[rows]
+
+
 def bids_for(fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArray) -> Bids:
     """`bid_for` over rows of a candidate set; `pace` has one value per row of the set."""
     multiplier = np.clip(pace[rows], 0.0, fixed.pace_limit[rows])

@@ -167,7 +167,10 @@ def bits_of(flags: BoolArray) -> int:
 def rows_of(bits: int, size: int) -> IntArray:
     """The candidates whose bit is set, ascending."""
     raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
-    return np.flatnonzero(np.unpackbits(raw, count=size, bitorder="little"))
+    held = np.flatnonzero(raw)  # few of many: only bytes that hold something are unpacked
+    found = np.flatnonzero(np.unpackbits(raw[held], bitorder="little"))
+    rows: IntArray = held[found >> 3] * 8 + (found & 7)
+    return rows
 
 
 class Postings:
@@ -241,11 +244,11 @@ class EligibilityIndex:
     def eligible(self, request: AdRequest, slot: Slot, seen: Seen, taken: Taken) -> tuple[int, list[Refused]]:
         """Bitmap of the candidates that no rule refuses (but for the budget, which is live), and who was
         refused by which rule first."""
-        return self.sieve(self._everybody, (*self.static(request, slot), *self.personal(seen, taken)))
+        return self.sieve((*self.static(request, slot), *self.personal(seen, taken)))
 
-    @staticmethod
-    def sieve(alive: int, verdicts: Iterable[Verdict]) -> tuple[int, list[Refused]]:
+    def sieve(self, verdicts: Iterable[Verdict]) -> tuple[int, list[Refused]]:
         """Apply rules in order: each refuses only who is still there."""
+        alive = self._everybody
         refused: dict[NoAd, int] = {}
         for reason, bits in verdicts:
             if hit := alive & bits:

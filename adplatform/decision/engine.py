@@ -1,6 +1,6 @@
 """One ad decision from beginning to end, and nothing else: no clock, no cache, no database.
 
-For each placement in order: eligible → retrieved → scored → bid × pace → explored → auctioned → recorded.
+For each placement in order: eligible → shortlisted → scored → bid × pace → explored → auctioned → recorded.
 The seed drawn from `rng` is in the decision; given back as `seed` with the same data it replays bit for bit.
 """
 
@@ -17,11 +17,12 @@ from . import chance
 from .auction import click_charge_micros, impression_charge_micros
 from .bidding import Bids, bids_for
 from .candidates import CandidateSet
-from .eligibility import rows_of
+from .eligibility import bits_of, rows_of
 from .explanation import explained
 from .exploration import Choice, choose, tapered, tie_order
 from .pricing import price_micros
 from .rules import RuleIndex
+from .shortlist import Shortlist, base_value, chosen
 from .types import (
     AdRequest,
     BoolArray,
@@ -63,6 +64,7 @@ def decide(
     remaining_micros: IntArray | None = None,
     pace: FloatArray | None = None,
     rules: RuleIndex | None = None,
+    shortlist: Shortlist | None = None,
     seed: int | None = None,
 ) -> Decision:
     """Which ads stand in the placements of a request, what they owe, and why the others do not.
@@ -71,7 +73,8 @@ def decide(
     below which an ad explores with less than its uncertainty.
     `ranked`: how many of the eligible are scored. `per_advertiser`: most ads of one advertiser in the
     answer. `remaining_micros`, `pace`: live values in the order of the candidate set instead of its own.
-    `rules`: the operator's, over this candidate set. `seed`: of a logged decision, to replay it.
+    `rules`: the operator's, over this candidate set. `shortlist`: of this set, so that the first stage looks at few.
+    `seed`: of a logged decision, to replay it.
     """
     fixed = candidates if isinstance(candidates, CandidateSet) else CandidateSet(candidates)
     seed = rng.getrandbits(63) if seed is None else seed
@@ -88,6 +91,7 @@ def decide(
         remaining_micros=fixed.remaining_micros if remaining_micros is None else remaining_micros,
         pace=fixed.pace if pace is None else pace,
         rules=rules,
+        shortlist=shortlist,
         taken=Taken(per_advertiser=per_advertiser),
         owed_micros=Counter(),
         table=[],
@@ -149,6 +153,7 @@ class _Run:
     remaining_micros: IntArray
     pace: FloatArray
     rules: RuleIndex | None
+    shortlist: Shortlist | None
     taken: Taken
     owed_micros: Counter[int]
     table: list[TableRow]
@@ -205,22 +210,35 @@ class _Run:
 
     def eligible(self, slot: Slot, seed: int) -> tuple[IntArray, list[Refused]]:
         """Rows that no rule refuses, at most `ranked` of them, and who was refused why."""
-        bits, refused = self.fixed.eligibility.eligible(self.request, slot, self.seen, self.taken)
-        rows = rows_of(bits, len(self.fixed))
+        index = self.fixed.eligibility
+        verdicts = [*index.static(self.request, slot), *index.personal(self.seen, self.taken)]
         if self.rules is not None:
-            rows, ruled = self.rules.sift(rows, slot, self.request.at, seed)
-            refused += ruled
-        funded = self.remaining_micros[rows] > 0
-        if not funded.all():
-            refused.append(_refused(NoAd.BUDGET_SPENT, rows[~funded]))
-            rows = rows[funded]
-        if len(rows) > self.ranked:
-            best = self.scorer.retrieve(self.request, slot, Candidates(self.fixed, rows), self.ranked)
-            left = np.ones(len(rows), np.bool_)
-            left[best] = False
-            refused.append(_refused(NoAd.NOT_RETRIEVED, rows[left]))
-            rows = rows[~left]
+            verdicts += self.rules.verdicts(slot, self.request.at, seed)
+        verdicts.append((NoAd.BUDGET_SPENT, bits_of(self.remaining_micros <= 0)))
+        bits, refused = index.sieve(verdicts)
+        count = bits.bit_count()
+        if count <= self.ranked:
+            return rows_of(bits, len(self.fixed)), refused
+        rows = self.promising(bits, slot)
+        flags = np.zeros(len(self.fixed), np.bool_)
+        flags[rows] = True
+        refused.append(Refused(NoAd.NOT_RETRIEVED, count - len(rows), bits & ~bits_of(flags)))
         return rows, refused
+
+    def promising(self, eligible: int, slot: Slot) -> IntArray:
+        """The `ranked` best of the eligible by the first stage (`shortlist`)."""
+        fixed, shortlist = self.fixed, self.shortlist
+        rows = rows_of(
+            eligible if shortlist is None else shortlist.narrowed(eligible, self.ranked), len(fixed)
+        )
+        base = (
+            base_value(fixed, rows, self.scorer.standing(fixed)[rows], self.pace)
+            if shortlist is None
+            else shortlist.base[rows]
+        )
+        lift = self.scorer.lift(self.request, slot, Candidates(fixed, rows))
+        clicks = fixed.pays_per_click[rows]
+        return rows[chosen(base + lift * clicks, clicks, fixed.creative_id[rows], self.ranked)]
 
     def keep_apart(self, field: _Ranked) -> None:
         """After a pick: no creative twice, competitors apart, caps counted with what stands already."""

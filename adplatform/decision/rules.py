@@ -22,8 +22,9 @@ from enum import StrEnum
 import numpy as np
 
 from . import chance
+from .eligibility import bits_of
 from .targeting import word
-from .types import BoolArray, Candidate, DecisionError, FloatArray, IntArray, NoAd, Refused, Slot
+from .types import BoolArray, Candidate, DecisionError, FloatArray, IntArray, NoAd, Slot
 
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
 WHOLE_BP = 10_000
@@ -150,7 +151,7 @@ class RuleIndex:
         named = [(rule, covered) for rule, covered in named if covered.any()]
         order = list(REASON)
         self._keeping = sorted(
-            ((rule, covered) for rule, covered in named if rule.action in REASON),
+            ((rule, bits_of(covered)) for rule, covered in named if rule.action in REASON),
             key=lambda pair: order.index(pair[0].action),
         )
         self._weighing = [(rule, covered) for rule, covered in named if rule.action is RuleAction.MULTIPLY]
@@ -158,17 +159,12 @@ class RuleIndex:
     def __bool__(self) -> bool:
         return bool(self._keeping or self._weighing)
 
-    def sift(self, rows: IntArray, slot: Slot, at: datetime, seed: int) -> tuple[IntArray, list[Refused]]:
-        """The rows that no rule keeps out, and who is kept out by which kind of rule first."""
-        out: dict[NoAd, list[IntArray]] = {}
-        for rule, covered in self._keeping:
-            if rule.runs(at) and _in_place(rule, slot) and rule.keeps_out(seed):
-                hit = covered[rows]
-                if hit.any():
-                    out.setdefault(REASON[rule.action], []).append(rows[hit])
-                    rows = rows[~hit]
-        return rows, [
-            Refused(reason, sum(map(len, parts)), rows=np.concatenate(parts)) for reason, parts in out.items()
+    def verdicts(self, slot: Slot, at: datetime, seed: int) -> list[tuple[NoAd, int]]:
+        """Whom rules keep out of a placement, as bitmaps, forbidding rules first."""
+        return [
+            (REASON[rule.action], covered)
+            for rule, covered in self._keeping
+            if rule.runs(at) and _in_place(rule, slot) and rule.keeps_out(seed)
         ]
 
     def factors(self, rows: IntArray, slot: Slot, at: datetime) -> FloatArray | None:

@@ -9,7 +9,7 @@ what was clicked. All policies meet the same visits and the same luck, so their 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -145,9 +145,12 @@ class Prior:
         self.pctr = pctr
         self.versions = {"policy": "prior"}
 
-    def retrieve(self, request: AdRequest, slot: Slot, candidates: Candidates, k: int) -> IntArray:
+    def standing(self, fixed: Sequence[Candidate]) -> FloatArray:
+        return np.zeros(len(fixed))
+
+    def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:
         del request, slot
-        return np.arange(min(k, len(candidates)))
+        return np.zeros(len(candidates))
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         del request, slot
@@ -187,11 +190,11 @@ class Oracle(Prior):
         self.market = market
         self.seen = np.zeros_like(market.affinity, np.int64)
 
-    def retrieve(self, request: AdRequest, slot: Slot, candidates: Candidates, k: int) -> IntArray:
-        bids = np.array([candidate.bid_micros for candidate in candidates])
-        clicks = np.array([candidate.bid_strategy.price_kind == "cpc" for candidate in candidates])
-        rate = np.where(clicks, 1000 * self.score(request, slot, candidates).pctr, 1.0)
-        return np.argsort(-bids * rate, kind="stable")[:k]
+    def standing(self, fixed: Sequence[Candidate]) -> FloatArray:
+        return np.zeros(len(fixed))
+
+    def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:
+        return np.log(self.score(request, slot, candidates).pctr)
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         visitor = int(request.visitor or 0)

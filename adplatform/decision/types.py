@@ -269,8 +269,12 @@ class Scorer(Protocol):
         """Names of the models in use, such as {'matcher': …, 'blender': …}."""
         ...
 
-    def retrieve(self, request: AdRequest, slot: Slot, candidates: Candidates, k: int) -> IntArray:
-        """Positions in `candidates` (not snapshot rows) of the k best by transformer score."""
+    def standing(self, fixed: Sequence[Candidate]) -> FloatArray:
+        """Rough log odds of a click of every ad of the list, apart from any request and up to a constant."""
+        ...
+
+    def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:
+        """What the request adds to the standing of these ads. Who is ranked, and then scored, follows from both."""
         ...
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores: ...

@@ -17,6 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from adplatform.core.line import Line, packed
+
 from .spool import Spool, SpoolFullError
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class EventStream:
 
     def __init__(self, client: redis.Redis, spool: Spool, *, name: str = STREAM) -> None:
         self._client = client
+        self._line = Line(client)
         self._spool = spool
         self._name = name
         self._rest_until = 0.0
@@ -62,36 +65,36 @@ class EventStream:
 
     # --- in a request -------------------------------------------------------------------------------------------------
 
-    def append(self, packed: bytes) -> None:
-        """Durable when it returns; NotStoredError otherwise."""
+    def append(self, event: bytes) -> None:
+        """Durable when it returns; NotStoredError otherwise. An event that the line sends twice is ingested once."""
         if time.monotonic() >= self._rest_until:
             try:
-                self._client.xadd(self._name, {FIELD: packed})
+                self._line.ask(packed(("XADD", self._name, "*", FIELD, event)), 1)
             except (redis.RedisError, OSError) as error:
                 self._rest(error)
             else:
                 self.appended += 1
                 return
         try:
-            self._spool.append(packed)
+            self._spool.append(event)
         except SpoolFullError as error:
             raise NotStoredError(str(error)) from error
         self.spooled += 1
 
-    def append_soon(self, packed: bytes) -> None:
+    def append_soon(self, record: bytes) -> None:
         """Stored with the next flush."""
         if len(self._buffer) >= _BUFFER_LIMIT:
             self._buffer.popleft()
             self.dropped += 1
-        self._buffer.append(packed)
+        self._buffer.append(record)
 
     # --- in bulk and in the background --------------------------------------------------------------------------------
 
     def append_many(self, records: Sequence[bytes]) -> None:
         """Durable when it returns; a Valkey error otherwise. One round trip."""
         with self._client.pipeline(transaction=False) as pipe:
-            for packed in records:
-                pipe.xadd(self._name, {FIELD: packed})
+            for record in records:
+                pipe.xadd(self._name, {FIELD: record})
             pipe.execute()
         self.appended += len(records)
 

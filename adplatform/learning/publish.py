@@ -19,10 +19,12 @@ import numpy as np
 from adplatform.inventory.models import Site
 from adplatform.learning import embeddings, registry, scorer
 from ml import artifacts
+from ml.ctr.first_stage import axes_of
 from ml.schema import Ints, Vectors
 from ml.text.matcher import Matcher
 
 CANARY = "canary"  # folder within the models' one
+SHORT_DIMENSIONS = 64  # of the vectors that the first stage of a decision reads
 SIMILARITY_WEIGHT = 4.0  # log odds per unit of cosine similarity, where nothing was trained
 
 
@@ -127,6 +129,9 @@ def _write_vectors(
         scorer.SITE_IDS: site_ids,
         scorer.SITES: _with_nothing(U),
     }
+    if len(V) > SHORT_DIMENSIONS:
+        axes = axes_of(projected, SHORT_DIMENSIONS)
+        arrays |= {scorer.AXES: axes, scorer.SHORT: _with_nothing(projected @ axes)}
     for name, array in arrays.items():
         np.save(root / name, array, allow_pickle=False)
     return list(arrays)

@@ -3,9 +3,10 @@
 `Models` is the `models/` folder of a snapshot: creatives' vectors multiplied by the matcher's W ahead of time, the
 sites' vectors, and the compiled blender. A `RequestScorer` joins it with one visitor and the live statistics:
 
-    text   = uᵀWv + b         u: the visitor's profile, without one the site's vector
-    pctr   = blender(text, statistics, context), level included
-    sd     of logit(pctr)     from how often the creative was seen
+    rough   = standing + lift   of any ad, cheap; the lift is the text score's, in few dimensions
+    text    = uᵀWv + b          u: the visitor's profile, without one the site's vector
+    pctr    = blender(text, statistics, context), level included
+    sd      of logit(pctr)      from how often the creative was seen
 
 What is missing steps down, never out: no blender → the creative's smoothed CTR moved by the text score; no vector →
 statistics alone. `mode` says which it was.
@@ -21,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from adplatform.decision.candidates import CandidateSet
+from adplatform.decision.shortlist import Shortlist
 from adplatform.decision.types import AdRequest, Candidate, Candidates, FloatArray, IntArray, Scores, Slot
 from adplatform.learning import context
 from adplatform.learning.statistics import (
@@ -35,6 +38,8 @@ from adplatform.learning.statistics import (
 )
 from ml import artifacts
 from ml.ctr import counters, features
+from ml.ctr.first_stage import FILE as FIRST_STAGE
+from ml.ctr.first_stage import FirstStage, fallback
 from ml.ctr.posterior import posterior_sd
 from ml.ctr.runtime import CompiledBlender
 from ml.schema import Floats, Ints, Vectors
@@ -42,7 +47,9 @@ from ml.schema import Floats, Ints, Vectors
 KIND = "serving"
 SETTINGS = "models.json"
 CREATIVES, CREATIVE_IDS, SITES, SITE_IDS = "creatives.npy", "creative_ids.npy", "sites.npy", "site_ids.npy"
+SHORT, AXES = "creatives_short.npy", "axes.npy"  # creatives on the few axes along which they differ most
 BLENDER = "blender"
+OPTIMISM = 0.3  # standard deviations that a standing is raised by, so that who is hardly known is looked at
 MOST_CTR = 0.9  # without a blender: what rates of a few clicks multiply to is never certain
 
 
@@ -76,11 +83,22 @@ class Aligned:
 
 @dataclass(frozen=True, slots=True)
 class AlignedCounts:
-    """The live statistics in the order of the fixed candidate list, for one view of them."""
+    """The live statistics in the order of the fixed candidate list, for one view of them: what a request needs of its
+    ads, computed ahead. `standing` is the first stage's, raised where little is known of an ad; `shortlist` the list in the
+    order that they make."""
 
     view: View
     aligned: Aligned
     by_level: Mapping[str, Floats]
+    ads: features.AdSide
+    standing: Floats
+    shortlist: Shortlist | None
+
+    @property
+    def impressions(self) -> Floats:
+        """Of each creative."""
+        found: Floats = self.by_level["creative"][0]
+        return found
 
 
 class Models:
@@ -93,16 +111,21 @@ class Models:
         sites: Projected,
         blender: CompiledBlender | None,
         settings: Mapping[str, Any],
+        short: Vectors | None = None,
+        axes: Vectors | None = None,
+        first_stage: FirstStage | None = None,
     ) -> None:
         self.creatives = creatives
         self.sites = sites
         self.blender = blender
+        self.short, self.axes = short, axes
         self.versions: dict[str, str] = dict(settings["versions"])
         self.bias = float(settings["bias"])
         self.text_weight = float(settings["text_weight"])
+        self.first_stage = first_stage or fallback(text_weight=self.text_weight)
         self._encoder = self.versions["encoder"].encode()
         self._aligned: Aligned | None = None
-        self._counts: AlignedCounts | None = None
+        self._counts: tuple[AlignedCounts, ...] = ()  # of the newest view and the one before
 
     @classmethod
     def load(cls, folder: Path | str) -> Models:
@@ -115,6 +138,9 @@ class Models:
             sites=Projected(_array(root / SITE_IDS), _array(root / SITES)),
             blender=CompiledBlender.load(root / BLENDER) if (root / BLENDER).exists() else None,
             settings=settings,
+            short=_array(root / SHORT) if SHORT in manifest.files else None,
+            axes=np.array(_array(root / AXES)) if AXES in manifest.files else None,
+            first_stage=_first_stage(root / BLENDER),
         )
 
     @property
@@ -154,14 +180,23 @@ class Models:
             self._aligned = known
         return known
 
-    def counts(self, view: View, aligned: Aligned) -> AlignedCounts:
-        """The statistics in the list's order, computed once per view."""
-        known = self._counts
-        if known is None or known.view is not view or known.aligned is not aligned:
-            by_level = {name: getattr(view, name).at(ids) for name, ids in aligned.ids.items()}
-            known = AlignedCounts(view, aligned, by_level)
-            self._counts = known
-        return known
+    def counts(self, view: View, fixed: Sequence[Candidate]) -> AlignedCounts:
+        """The statistics in the list's order, computed once per view; `prepare` does it before a request has to."""
+        aligned = self.aligned(fixed)
+        for known in self._counts:
+            if known.view is view and known.aligned is aligned:
+                return known
+        by_level = {name: getattr(view, name).at(ids) for name, ids in aligned.ids.items()}
+        ads = features.ad_side(_overall(view) | of_ads(by_level, faded=_UNFADED))
+        standing = self.first_stage.standing(ads) + OPTIMISM * logit_sd(ads.creative, by_level["creative"][0])
+        shortlist = Shortlist(fixed, standing) if isinstance(fixed, CandidateSet) else None
+        made = AlignedCounts(view, aligned, by_level, ads, standing, shortlist)
+        self._counts = (made, *self._counts[:1])
+        return made
+
+    def prepare(self, fixed: Sequence[Candidate], view: View) -> None:
+        """Compute everything of a new view ahead of the first request that needs it. Call it from the background."""
+        self.counts(view, fixed)
 
 
 class RequestScorer:
@@ -172,7 +207,6 @@ class RequestScorer:
         self._visitor = visitor
         self._view = view
         self._profile = models.profile(visitor)
-        self._texts: dict[int, FloatArray] = {}
         self._built: dict[int, tuple[IntArray, Vectors]] = {}
 
     @property
@@ -187,30 +221,53 @@ class RequestScorer:
             return "model" if has_text else "blender"
         return "text" if has_text else "prior"
 
-    def retrieve(self, request: AdRequest, slot: Slot, candidates: Candidates, k: int) -> IntArray:  # noqa: ARG002
-        """The k best by text score, exactly. A candidate without one stands where the mean of the others is."""
-        text = self._text(slot, candidates)[candidates.rows]
-        if len(text) <= k:
-            return np.arange(len(text), dtype=np.int64)
-        known = text[~np.isnan(text)]
-        text = np.nan_to_num(text, nan=float(known.mean()) if len(known) else 0.0)
-        return np.argpartition(-text, k)[:k].astype(np.int64)
+    def shortlist(self, fixed: CandidateSet) -> Shortlist | None:
+        """The candidates in the order of their promise, for this view of the statistics."""
+        return self._models.counts(self._view, fixed).shortlist
+
+    def standing(self, fixed: Sequence[Candidate]) -> FloatArray:
+        """Rough log odds of each ad, raised where little is known of it."""
+        return self._models.counts(self._view, fixed).standing
+
+    def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:  # noqa: ARG002
+        """By how much the text score raises it. A candidate without a vector stands where the mean of the others is."""
+        models, rows = self._models, candidates.rows
+        aligned = models.aligned(candidates.fixed)
+        text = self._short_text(slot, aligned, rows)
+        if text is None:
+            return np.zeros(len(rows))
+        has = aligned.has_vector[rows]
+        if not has.all():
+            text = np.where(has, text, float(text[has].mean()) if has.any() else 0.0)
+        return models.first_stage.lift(text)
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         """Text score, pCTR, pCVR and the uncertainty of each candidate."""
-        raw = self.raw(request, slot, candidates)
-        if self._models.blender is not None:
-            X = features.build(raw)
-            self._built[slot.id] = (candidates.rows, X)
-            pctr = self._models.blender.predict(X)
+        models, rows = self._models, candidates.rows
+        counts = models.counts(self._view, candidates.fixed)
+        text = self._text(slot, counts.aligned, rows)
+        if models.blender is not None:
+            X = self._features(request, slot, counts, rows, text)
+            self._built[slot.id] = (rows, X)
+            pctr = models.blender.predict(X)
         else:
-            pctr = prior_ctr(raw, text_weight=self._models.text_weight)
+            pctr = prior_ctr(self.raw(request, slot, candidates), text_weight=models.text_weight)
         return Scores(
-            text=raw["text_score"],
+            text=text,
             pctr=pctr,
-            pcvr=self._models.aligned(candidates.fixed).pcvr[candidates.rows],
-            sd=logit_sd(pctr, raw["creative_impressions"]),
+            pcvr=counts.aligned.pcvr[rows],
+            sd=logit_sd(pctr, counts.impressions[rows]),
         )
+
+    def _features(
+        self, request: AdRequest, slot: Slot, counts: AlignedCounts, rows: IntArray, text: FloatArray
+    ) -> Vectors:
+        """ml.ctr.features.build of `raw`, with the ads' side as it was computed for the view."""
+        faded = self._faded(request)
+        ads = counts.ads.taken(rows, creative_faded=faded["creative"], line_item_faded=faded["line_item"])
+        numbers = features.MISSING_REQUEST | self._of_request(request, slot, counts.aligned, rows)
+        numbers["text_score"] = text
+        return features.assembled(ads, numbers, size=len(rows))
 
     def features_of(self, slot: Slot, row: int) -> bytes:
         """What the blender saw of a scored candidate, float32 little endian; empty where it saw nothing.
@@ -223,22 +280,36 @@ class RequestScorer:
         found = np.flatnonzero(rows == row)
         return X[found[0]].astype("<f4").tobytes() if len(found) else b""
 
+    def features_among(self, slot: Slot, rows: IntArray) -> bytes:
+        """`features_of` of several scored candidates, one after another."""
+        scored, X = self._built.get(slot.id, (None, None))
+        if scored is None or X is None:
+            return b""
+        order = np.argsort(scored)
+        return X[order[np.searchsorted(scored, rows, sorter=order)]].astype("<f4").tobytes()
+
     def raw(self, request: AdRequest, slot: Slot, candidates: Candidates) -> dict[str, Any]:
         """The numbers of ml.ctr.features.RAW for these candidates, as known now."""
-        aligned = self._models.aligned(candidates.fixed)
-        counts = self._models.counts(self._view, aligned)
-        rows, now, view = candidates.rows, request.at.timestamp(), self._view
-        slot_row = view.slot.at(np.array([slot.id]))[:, 0].tolist()
-        site_row = view.site.at(np.array([slot.site_id]))[:, 0].tolist()
+        rows = candidates.rows
+        counts = self._models.counts(self._view, candidates.fixed)
         return {
-            "text_score": self._text(slot, candidates)[rows],
-            "global_impressions": view.overall[0],
-            "global_clicks": view.overall[1],
-            "global_expected": view.overall[2],
+            "text_score": self._text(slot, counts.aligned, rows),
             **of_ads(
-                {name: table[:, rows] for name, table in counts.by_level.items()},
-                faded={name: getattr(view, name).fading(now) for name in REMEMBERED},
+                {name: table[:, rows] for name, table in counts.by_level.items()}, faded=self._faded(request)
             ),
+            **self._of_request(request, slot, counts.aligned, rows),
+        }
+
+    def _faded(self, request: AdRequest) -> dict[str, float]:
+        now = request.at.timestamp()
+        return {name: getattr(self._view, name).fading(now) for name in REMEMBERED}
+
+    def _of_request(self, request: AdRequest, slot: Slot, aligned: Aligned, rows: IntArray) -> dict[str, Any]:
+        """What all candidates of a request share, and how often the visitor met each."""
+        view = self._view
+        slot_row, site_row = view.slot.of(slot.id), view.site.of(slot.site_id)
+        return {
+            **_overall(view),
             "slot_impressions": slot_row[0],
             "slot_clicks": slot_row[1],
             "slot_expected": slot_row[2],
@@ -263,22 +334,26 @@ class RequestScorer:
             "frequency": np.array([float(get(aligned.frequency[row], 0)) for row in rows.tolist()]),
         }
 
-    def _text(self, slot: Slot, candidates: Candidates) -> FloatArray:
-        """Text score of the whole fixed list, NaN where it is not known; one matrix product per request and site."""
-        site = 0 if self._profile is not None else slot.site_id
-        if site not in self._texts:
-            self._texts[site] = self._product(
-                self._profile, slot.site_id, self._models.aligned(candidates.fixed)
-            )
-        return self._texts[site]
+    def _reader(self, slot: Slot) -> Vectors | None:
+        """Who reads: the profile, without one the site's vector."""
+        return self._profile if self._profile is not None else _site_vector(self._models.sites, slot.site_id)
 
-    def _product(self, profile: Vectors | None, site_id: int, aligned: Aligned) -> FloatArray:
-        models = self._models
-        u = profile if profile is not None else _site_vector(models.sites, site_id)
+    def _text(self, slot: Slot, aligned: Aligned, rows: IntArray) -> FloatArray:
+        """Text scores of these rows, NaN where one is not known."""
+        models, u = self._models, self._reader(slot)
         if u is None:
-            return np.full(len(aligned.fixed), np.nan)
-        scores = (models.creatives.vectors @ u)[aligned.vector_row].astype(np.float64) + models.bias
-        return np.where(aligned.has_vector, scores, np.nan)
+            return np.full(len(rows), np.nan)
+        scores = (models.creatives.vectors[aligned.vector_row[rows]] @ u).astype(np.float64) + models.bias
+        return np.where(aligned.has_vector[rows], scores, np.nan)
+
+    def _short_text(self, slot: Slot, aligned: Aligned, rows: IntArray) -> FloatArray | None:
+        """Text scores in few dimensions, 0 where there is no vector; None where there are none at all."""
+        models, u = self._models, self._reader(slot)
+        if u is None or len(models.creatives.ids) == 0:
+            return None
+        if models.short is None or models.axes is None:
+            return np.asarray(models.creatives.vectors[aligned.vector_row[rows]] @ u, np.float64)
+        return np.asarray(models.short[aligned.vector_row[rows]] @ (models.axes.T @ u), np.float64)
 
 
 def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:
@@ -292,6 +367,13 @@ def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:
     return np.asarray(odds / (1 + odds), np.float64)
 
 
+_UNFADED = dict.fromkeys(REMEMBERED, 1.0)
+
+
+def _overall(view: View) -> dict[str, Any]:
+    return dict(zip(("global_impressions", "global_clicks", "global_expected"), view.overall, strict=True))
+
+
 def logit_sd(pctr: FloatArray, impressions: FloatArray) -> FloatArray:
     """Standard deviation of logit(pctr): the posterior's, from how often the creative was seen."""
     return posterior_sd(impressions, pctr)
@@ -300,6 +382,18 @@ def logit_sd(pctr: FloatArray, impressions: FloatArray) -> FloatArray:
 def _site_vector(sites: Projected, site_id: int) -> Vectors | None:
     row = int(sites.rows(np.array([site_id]))[0])
     return sites.vectors[row] if row < len(sites.ids) else None
+
+
+def _first_stage(folder: Path) -> FirstStage | None:
+    """Of the blender; None without one, or where it was trained before there was a first stage."""
+    if not folder.exists():
+        return None
+    manifest = artifacts.verify(folder)
+    return (
+        FirstStage.parse(artifacts.read(folder, manifest, FIRST_STAGE))
+        if FIRST_STAGE in manifest.files
+        else None
+    )
 
 
 def _array(path: Path) -> Any:

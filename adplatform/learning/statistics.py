@@ -111,6 +111,14 @@ class Counts:
         found: Floats = np.where(self.ids[place] == ids, self.table[place].T, 0.0)
         return found
 
+    def of(self, id: int) -> list[float]:
+        """One row of `at`."""
+        place = int(np.searchsorted(self.ids, id))
+        if place == len(self.ids) or self.ids[place] != id:
+            return [0.0] * 5
+        row: list[float] = self.table[place].tolist()
+        return row
+
     def fading(self, at: float) -> float:
         """What recent sums are multiplied by to be those of the moment `at`."""
         return fading(at, self.epoch)
@@ -147,14 +155,19 @@ class LiveStatistics:
         self.view = view or View()
 
     def refresh(self, redis_client: Any) -> None:
-        """Read everything in one trip. Call it from a background thread about once a second."""
+        """Read everything and swap it in."""
+        self.view = self.read(redis_client)
+
+    @staticmethod
+    def read(redis_client: Any) -> View:
+        """Everything, in one trip. Call it from a background thread every second or two."""
         pipeline = redis_client.pipeline(transaction=True)
         for entity in ENTITIES:
             pipeline.hgetall(stat_key(entity))
         pipeline.get(UNTIL_KEY)
         *hashes, until = pipeline.execute()
         counts = {name: Counts.parse(fields) for name, fields in zip(ENTITIES, hashes, strict=True)}
-        self.view = View(**counts, overall=counts["slot"].total(), until=float(until or 0))
+        return View(**counts, overall=counts["slot"].total(), until=float(until or 0))
 
 
 def of_ads(counts: Mapping[str, Floats], *, faded: Mapping[str, float]) -> dict[str, Any]:

@@ -38,5 +38,5 @@ def as_json(among: ChoiceSet, fixed: CandidateSet, scorer: RequestScorer, slot: 
         "seed": among.seed,
         "epsilon": settings.DECISION_EPSILON,
         "budget": settings.EXPLORATION_BUDGET,
-        "features": b64encode(b"".join(scorer.features_of(slot, row) for row in rows.tolist())).decode(),
+        "features": b64encode(scorer.features_among(slot, rows)).decode(),
     }

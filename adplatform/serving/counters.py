@@ -19,8 +19,10 @@ from typing import Any
 
 import redis
 
+from adplatform.core.line import Line, packed
 from adplatform.decision.types import Candidate, IntArray, Pick, Seen
 from adplatform.learning.hidden import hidden_from, hide_key
+from adplatform.learning.statistics import visitor_key
 
 from .snapshot import Snapshot
 
@@ -77,7 +79,7 @@ class Visitors:
     """Reads visitors from the hot Valkey, and gives up quickly when it does not answer."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+        self._line = Line(client)
         self._rest_until = 0.0
         self.failures = 0
 
@@ -86,17 +88,19 @@ class Visitors:
         if time.monotonic() < self._rest_until:
             return None
         try:
-            with self._client.pipeline(transaction=False) as pipe:
-                pipe.hgetall(f"visitor:{pseudonym}")
-                pipe.hgetall(cap_key(pseudonym))
-                pipe.hgetall(hide_key(pseudonym))
-                visitor, caps, hidden = pipe.execute()
+            keys = (visitor_key(pseudonym), cap_key(pseudonym), hide_key(pseudonym))
+            answers = self._line.ask(packed(*(("HGETALL", key) for key in keys)), len(keys))
         except (redis.RedisError, OSError) as error:
             self.failures += 1
             self._rest_until = time.monotonic() + _REST_SECONDS
             log.warning("Valkey does not answer, serving by context: %s", error)
             return None
-        return Known(visitor, caps, hidden)
+        return Known(*map(_as_mapping, answers))
+
+
+def _as_mapping(answer: Any) -> Fields:
+    """A hash as RESP 3 gives it, or the flat list of RESP 2."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 class CapCounter:

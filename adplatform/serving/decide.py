@@ -107,6 +107,7 @@ def answer(
         near_greedy=settings.NEAR_GREEDY_IMPRESSIONS,
         ranked=settings.RANKED_CANDIDATES if ranked is None else ranked,
         remaining_micros=spend.remaining_micros if spend is not None else None,
+        shortlist=scorer.shortlist(snapshot.candidates),
         rules=snapshot.rules,
     )
     mode = "contextual" if is_contextual else scorer.mode

@@ -160,10 +160,9 @@ class Server:
 
     def refresh(self) -> None:
         """Take the newest snapshot and the newest statistics now. Valkey may be away."""
-        self.snapshots.poll()
+        self.snapshots.poll(self._prepared)
         try:
-            self.statistics.refresh(self._hot_background)
-            self.statistics_at = time.time()
+            self._refresh_statistics()
         except (redis.RedisError, OSError) as error:
             log.warning("the live statistics cannot be read: %s", error)
 
@@ -193,6 +192,17 @@ class Server:
             draw=self._draw,
         )
 
+    def _prepared(self, snapshot: Snapshot) -> None:
+        """Of a new snapshot: what requests would otherwise have to compute."""
+        snapshot.prepare(self.statistics.view)
+
+    def _refresh_statistics(self) -> None:
+        view = self.statistics.read(self._hot_background)
+        if (snapshot := self.snapshots.current) is not None:
+            snapshot.prepare(view)
+        self.statistics.view = view
+        self.statistics_at = time.time()
+
     def _run(self) -> None:
         poll_at = statistics_at = time.monotonic()
         while not self._stop.wait(_TICK_SECONDS):
@@ -201,11 +211,10 @@ class Server:
                 now = time.monotonic()
                 if now >= poll_at:
                     poll_at = now + _POLL_SECONDS
-                    self.snapshots.poll()
+                    self.snapshots.poll(self._prepared)
                 if now >= statistics_at:
                     statistics_at = now + _STATISTICS_SECONDS
-                    self.statistics.refresh(self._hot_background)
-                    self.statistics_at = time.time()
+                    self._refresh_statistics()
             except (redis.RedisError, OSError) as error:
                 log.warning("Valkey does not answer in the background: %s", error)
                 self._stop.wait(1.0)

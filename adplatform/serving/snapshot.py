@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.rules import OperatorRule, RuleAction, RuleIndex
 from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slot, Targeting
 from adplatform.learning.scorer import Models
+from adplatform.learning.statistics import View
 
 from .render import Ad, AdText, prepared
 
@@ -196,6 +197,11 @@ class Snapshot:
         canary = self.canary
         return canary.models if canary is not None and canary.answers(unit) else self.models
 
+    def prepare(self, view: View) -> None:
+        """Compute what requests need of a view of the statistics, in the background instead of in one of them."""
+        for models in (self.models, *((self.canary.models,) if self.canary is not None else ())):
+            models.prepare(self.candidates, view)
+
     def allows_origin(self, origin: str) -> bool:
         """Whether a browser's page of this origin belongs to one of our sites."""
         host = host_of(origin)
@@ -328,8 +334,8 @@ class SnapshotHolder:
         self.refused = 0
         self._refused_version = ""
 
-    def poll(self) -> bool:
-        """Look whether another version is published; True where it was swapped in."""
+    def poll(self, prepare: Callable[[Snapshot], None] | None = None) -> bool:
+        """Look whether another version is published; True where it was swapped in. `prepare` sees it before."""
         try:
             version = (self.folder / CURRENT).read_text().strip()
         except OSError:
@@ -338,11 +344,14 @@ class SnapshotHolder:
         if not version or version in (known, self._refused_version) or "/" in version:
             return False
         try:
-            self.current = load(self.folder / version)
+            loaded = load(self.folder / version)
         except BrokenSnapshotError as error:
             self.refused += 1
             self._refused_version = version
             log.error("snapshot %s is refused: %s", version, error)
             return False
-        log.info("serving from snapshot %s with %d ads", version, len(self.current.candidates))
+        if prepare is not None:
+            prepare(loaded)
+        self.current = loaded
+        log.info("serving from snapshot %s with %d ads", version, len(loaded.candidates))
         return True

@@ -49,7 +49,7 @@ def measure(question: bytes, *, hot: redis.Redis, server: Server, first_stage_by
         "parse": fastest(lambda: (msgspec.json.decode(question), pseudonym(body["user"]["id"]))),
         "valkey": _bare_trip(hot, body["user"]["id"]),
         "eligible: rules as bitmaps": fastest(lambda: _and(bitmaps)),
-        "retrieve: first stage": fastest(lambda: row @ ones),
+        "first stage": fastest(lambda: row @ ones),
         "score: features": fastest(lambda: np.empty((50, len(NAMES)), np.float32).fill(0.0)),
         "explore and choose": fastest(lambda: np.exp(rng.normal(size=(50, 64))).argmax(axis=0)),
         "sign and render": fastest(lambda: _signed(rendered)),

@@ -25,12 +25,17 @@ from adplatform.serving import consent, snapshot
 from adplatform.serving.counters import cap_field, cap_key
 from adplatform.serving.render import AdText
 from ml import artifacts
+from ml.ctr import features, first_stage
 from ml.ctr.blender import train_blender
 from ml.ctr.calibrate import Level
 from ml.ctr.compile import compile_blender
 from ml.ctr.features import NAMES, SCHEMA
+from ml.ctr.first_stage import axes_of
 
 VISITORS = 200
+SHORT_DIMENSIONS = 64
+CLOSENESS = 0.6  # of a text to its topic
+NEAR = CLOSENESS**2 / (1 + CLOSENESS**2)  # mean score of two texts of one topic
 ADVERTISERS = 97
 WORDS = ("trail", "running", "garden", "cooking", "finance", "travel", "music", "science", "cars", "books")
 COUNTRIES = ("DE", "FR", "US", "GB", "PL")
@@ -160,6 +165,8 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
         scorer.SITE_IDS: np.arange(1, sites + 1),
         scorer.SITES: vectors(rng, sites),
     }
+    arrays[scorer.AXES] = axes_of(arrays[scorer.CREATIVES], SHORT_DIMENSIONS)
+    arrays[scorer.SHORT] = arrays[scorer.CREATIVES] @ arrays[scorer.AXES]
     for name, array in arrays.items():
         np.save(folder / name, array, allow_pickle=False)
     settings = {
@@ -182,21 +189,79 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
 
 
 def write_blender(folder: Path, rng: np.random.Generator, seed: int) -> None:
+    """Trees over rows as serving builds them, clicked by a rule of their rates, texts and devices."""
     folder.mkdir()
-    X = rng.normal(size=(20_000, len(NAMES))).astype(np.float32)
-    y = (rng.random(len(X)) < 1 / (1 + np.exp(3 - X[:, 0] - X[:, 1]))).astype(float)
+    X = features.build(rows_of_a_log(rng, 60_000))
+    at = {name: X[:, number] for number, name in enumerate(NAMES)}
+    truth = (
+        np.log(at["creative_ctr"] / 0.01)
+        + 5 * at["text_score"]
+        + np.log(at["slot_lift"])
+        + 0.3 * (at["device"] == 1)
+        + np.sin(at["hour"] / 4) / 4
+        - 0.2 * at["frequency_log"]
+        - 4.4
+    )
+    y = (rng.random(len(X)) < 1 / (1 + np.exp(-truth))).astype(float)
     trees = train_blender(X, y, time_order=np.arange(len(X)), seed=seed)
-    files = [trees.save(folder), compile_blender(trees, folder), Level(1.0).save(folder)]
+    first = first_stage.fit(X, logit(trees.predict(X)))
+    files = [trees.save(folder), compile_blender(trees, folder), Level(1.0).save(folder), first.save(folder)]
     artifacts.write(
         folder, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=1, data_range=("a", "b")
     )
 
 
+def logit(p: np.ndarray) -> np.ndarray:
+    return np.log(p / (1 - p))
+
+
+def rows_of_a_log(rng: np.random.Generator, size: int) -> dict[str, Any]:
+    """Plausible numbers of ml.ctr.features.RAW."""
+    shown = np.floor(rng.exponential(2_000, size))
+    clicks = rng.poisson(shown * rng.lognormal(-4.6, 0.7, size))
+    person = np.floor(rng.exponential(40, size))
+    lift = rng.lognormal(0, 0.5, size)
+    return {
+        "text_score": np.where(rng.random(size) < 0.3, NEAR, 0.0) + rng.normal(0, 0.05, size),
+        "global_impressions": 1e6,
+        "global_clicks": 1e4,
+        "global_expected": 1e4,
+        "creative_impressions": shown,
+        "creative_clicks": clicks,
+        "creative_exposure": shown,
+        "line_item_impressions": shown * 2,
+        "line_item_clicks": clicks * 2,
+        "line_item_exposure": shown * 2,
+        "campaign_clicks": clicks * 3,
+        "campaign_exposure": shown * 3,
+        "advertiser_clicks": clicks * 9,
+        "advertiser_exposure": shown * 9,
+        "slot_impressions": 1e4,
+        "slot_clicks": 100 * lift,
+        "slot_expected": 100.0,
+        "site_clicks": 300 * lift,
+        "site_expected": 300.0,
+        "visitor_impressions": person,
+        "visitor_clicks": rng.poisson(person * 0.01),
+        "visitor_expected": person * 0.01,
+        "frequency": rng.poisson(0.7, size),
+        "position": rng.integers(1, 6, size),
+        "hour": rng.integers(0, 24, size),
+        "weekday": rng.integers(0, 7, size),
+        "device": rng.integers(0, 3, size),
+        "has_profile": 1.0,
+        "format": 0.0,
+        "width": 300.0,
+        "height": 250.0,
+    }
+
+
 def vectors(rng: np.random.Generator, count: int) -> np.ndarray:
     """Unit vectors, with the row of zeros at the end that stands for ids without one. They lie around some topics, as
     texts do."""
-    topics = rng.normal(size=(40, 384)).astype(np.float32)
-    made = topics[rng.integers(0, len(topics), count)] + rng.normal(size=(count, 384)).astype(np.float32)
+    topics = np.random.default_rng(0).normal(size=(40, 384)).astype(np.float32)
+    own = topics[rng.integers(0, len(topics), count)]
+    made = CLOSENESS * own + rng.normal(size=(count, 384)).astype(np.float32)
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     return np.vstack([made, np.zeros((1, 384), np.float32)])
 

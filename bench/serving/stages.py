@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from adplatform import settings
 from adplatform.core import clock
 from adplatform.decision import engine
-from adplatform.decision.eligibility import EligibilityIndex
 from adplatform.events.records import pack
 from adplatform.learning.scorer import RequestScorer
 from adplatform.serving import decide, parse
@@ -30,8 +30,8 @@ AGENT = {"HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
 
 # (stage, where the function is looked up, its name)
 INSIDE: tuple[tuple[str, Any, str], ...] = (
-    ("eligible: rules as bitmaps", EligibilityIndex, "eligible"),
-    ("retrieve: first stage", RequestScorer, "retrieve"),
+    ("eligible: rules as bitmaps", engine._Run, "eligible"),
+    ("first stage", engine._Run, "promising"),
     ("score: features", RequestScorer, "score"),
     ("score: trees", CompiledBlender, "predict"),
     ("explore and choose", engine, "choose"),
@@ -138,7 +138,11 @@ def _counted(answered: decide.Answer) -> tuple[int, int]:
 
 
 def same_winner(questions: list[bytes]) -> dict[str, float]:
-    """The share of requests in which ranking every eligible ad picks the same winner as the first stage's best."""
+    """The share of requests in which ranking every eligible ad picks the same winner as ranking the shortlist.
+
+    Without exploration: by chance one of the ranked is taken, and fifty of them are not thousands.
+    """
+    settings.DECISION_EPSILON, settings.EXPLORATION_BUDGET = 0.0, 0.0
     server = Server.from_settings(rng=Random(1))
     server.refresh()
     held, at = server.snapshot, clock.now()

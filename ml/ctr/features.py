@@ -7,7 +7,7 @@ depends on bids, budgets or floors: a price must not change the click probabilit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,11 @@ _COPIED = ("text_score", "position", "hour", "weekday", "device", "has_profile",
 _OF_ADS_AND_PLACES = {name for name in Raw._fields if not name.startswith("visitor") and name != "frequency"}
 _MISSING = {name: 0.0 if name in _OF_ADS_AND_PLACES else float("nan") for name in RAW}
 _AT = {name: index for index, name in enumerate(NAMES)}
+_RECENT = tuple(
+    f"{entity}_recent_{what}" for entity in ("creative", "line_item") for what in ("clicks", "exposure")
+)
+_OF_ADS = tuple(name for name in RAW if name.startswith(("creative", "line_item", "campaign", "advertiser")))
+MISSING_REQUEST = {name: value for name, value in _MISSING.items() if name not in _OF_ADS}
 
 
 def device_code(device: str | None) -> float:
@@ -76,6 +81,53 @@ def format_code(ad_format: str | None) -> float:
     return FORMATS.get(ad_format or "", float("nan"))
 
 
+class AdSide(NamedTuple):
+    """What the ads bring to their rows, apart from the moment: smoothed rates and counts by row, and the overall rate.
+
+    Serving computes it once per view of the statistics, for every ad; `taken` picks a request's rows.
+    """
+
+    creative: Floats
+    line_item: Floats
+    overall: Any
+    creative_log_impressions: Floats
+    line_item_log_impressions: Floats
+    creative_recent_clicks: Floats
+    creative_recent_exposure: Floats
+    line_item_recent_clicks: Floats
+    line_item_recent_exposure: Floats
+
+    def taken(self, rows: Column, *, creative_faded: float = 1.0, line_item_faded: float = 1.0) -> AdSide:
+        """These rows, their recent sums multiplied by how much they have faded since."""
+        return AdSide(
+            self.creative[rows],
+            self.line_item[rows],
+            self.overall,
+            self.creative_log_impressions[rows],
+            self.line_item_log_impressions[rows],
+            self.creative_recent_clicks[rows] * creative_faded,
+            self.creative_recent_exposure[rows] * creative_faded,
+            self.line_item_recent_clicks[rows] * line_item_faded,
+            self.line_item_recent_exposure[rows] * line_item_faded,
+        )
+
+
+def ad_side(raw: Mapping[str, Any]) -> AdSide:
+    """From the counters of ads among the numbers of RAW."""
+    rates = counters.ad_rates(raw)
+    return AdSide(
+        rates.creative,
+        rates.line_item,
+        rates.overall,
+        np.log1p(raw["creative_impressions"]),
+        np.log1p(raw["line_item_impressions"]),
+        raw["creative_recent_clicks"],
+        raw["creative_recent_exposure"],
+        raw["line_item_recent_clicks"],
+        raw["line_item_recent_exposure"],
+    )
+
+
 def build(raw: Mapping[str, Column | float]) -> Vectors:
     """Feature rows, float32 of shape (n, len(NAMES)), NaN where something is missing.
 
@@ -84,12 +136,23 @@ def build(raw: Mapping[str, Column | float]) -> Vectors:
     `creative_impressions` must be a column: it says how many rows there are.
     """
     columns = {name: _number(raw.get(name, missing)) for name, missing in _MISSING.items()}
-    out = np.empty((np.size(raw["creative_impressions"]), len(NAMES)), dtype=np.float32)
-    _fill_rates(out, columns)
-    _fill_visitor(out, columns)
+    return assembled(ad_side(columns), columns, size=np.size(raw["creative_impressions"]))
+
+
+def assembled(ads: AdSide, raw: Mapping[str, Any], *, size: int) -> Vectors:
+    """`build` where the ads' side is known; `raw` holds the other numbers of RAW, all of them (see `MISSING_REQUEST`)."""
+    out = np.empty((size, len(NAMES)), dtype=np.float32)
+    out[:, _AT["creative_ctr"]] = ads.creative
+    out[:, _AT["creative_recent_ctr"]] = _recent_rate(ads)
+    out[:, _AT["line_item_ctr"]] = ads.line_item
+    out[:, _AT["creative_log_impressions"]] = ads.creative_log_impressions
+    out[:, _AT["line_item_log_impressions"]] = ads.line_item_log_impressions
+    out[:, _AT["slot_lift"]], out[:, _AT["site_lift"]] = counters.place_lifts(raw)
+    out[:, _AT["slot_log_impressions"]] = np.log1p(raw["slot_impressions"])
+    _fill_visitor(out, raw, ads.overall)
     for name in _COPIED:
-        out[:, _AT[name]] = columns[name]
-    width, height = np.log(np.maximum(columns["width"], 1)), np.log(np.maximum(columns["height"], 1))
+        out[:, _AT[name]] = raw[name]
+    width, height = np.log(np.maximum(raw["width"], 1)), np.log(np.maximum(raw["height"], 1))
     out[:, _AT["log_area"]] = width + height
     out[:, _AT["log_shape"]] = width - height
     return out
@@ -100,20 +163,17 @@ def _number(value: Column | float) -> Floats | float:
     return float(value) if isinstance(value, int | float | np.generic) else np.asarray(value, np.float64)
 
 
-def _fill_rates(out: Vectors, raw: Mapping[str, Any]) -> None:
-    rates = counters.ad_rates(raw)
-    out[:, _AT["creative_ctr"]] = rates.creative
-    out[:, _AT["creative_recent_ctr"]] = counters.recent_ad_rate(raw, rates)
-    out[:, _AT["line_item_ctr"]] = rates.line_item
-    out[:, _AT["slot_lift"]], out[:, _AT["site_lift"]] = counters.place_lifts(raw)
+def _recent_rate(ads: AdSide) -> Any:
+    rates = counters.AdRates(ads.creative, ads.line_item, None, ads.overall)
+    recent = {name: getattr(ads, name) for name in _RECENT}
+    return counters.recent_ad_rate(recent, rates)
+
+
+def _fill_visitor(out: Vectors, raw: Mapping[str, Any], overall: Any) -> None:
     out[:, _AT["visitor_ctr"]] = counters.smoothed(
-        raw["visitor_clicks"], raw["visitor_impressions"], rates.overall, counters.VISITOR_STRENGTH
+        raw["visitor_clicks"], raw["visitor_impressions"], overall, counters.VISITOR_STRENGTH
     )
-    for entity in ("creative", "line_item", "slot", "visitor"):
-        out[:, _AT[f"{entity}_log_impressions"]] = np.log1p(raw[f"{entity}_impressions"])
-
-
-def _fill_visitor(out: Vectors, raw: Mapping[str, Any]) -> None:
+    out[:, _AT["visitor_log_impressions"]] = np.log1p(raw["visitor_impressions"])
     for prefix in ("visitor", "visitor_recent"):
         out[:, _AT[f"{prefix}_residual"]] = counters.visitor_residual(
             raw[f"{prefix}_clicks"], raw[f"{prefix}_expected"], raw[f"{prefix}_impressions"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from adplatform.decision.types import (
     BidStrategy,
     Candidate,
     Candidates,
-    IntArray,
+    FloatArray,
     Placement,
     Scores,
     Slot,
@@ -58,10 +58,11 @@ class TableScorer:
         self.table = dict(table or {})
         self.versions = {"matcher": name, "blender": name}
 
-    def retrieve(self, request: AdRequest, slot: Slot, candidates: Candidates, k: int) -> IntArray:
-        text = np.array([self._of(c)[0] for c in candidates])
-        ids = np.array([c.creative_id for c in candidates])
-        return np.lexsort((ids, -text))[:k]
+    def standing(self, fixed: Sequence[Candidate]) -> FloatArray:
+        return np.log(np.array([self._of(c)[0] for c in fixed]))
+
+    def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:
+        return np.zeros(len(candidates))
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         rows = [self._of(c) for c in candidates]

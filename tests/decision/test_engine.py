@@ -101,9 +101,10 @@ def test_an_unusable_prediction_is_no_score(broken: float) -> None:
     assert decision.picks[0].candidate.creative_id == 2
 
 
-def test_only_the_best_texts_are_ranked() -> None:
-    people = [candidate(id, bid_micros=1_000_000 * id) for id in range(1, 6)]
-    scorer = TableScorer({1: (0.05, 0.0), 2: (0.04, 0.0)})
+def test_only_those_that_promise_most_are_ranked() -> None:
+    clicks = {"bid_strategy": BidStrategy.MANUAL_CPC}
+    people = [candidate(id, bid_micros=1_000 * id, **clicks) for id in range(1, 6)]
+    scorer = TableScorer({1: (0.5, 0.0), 2: (0.4, 0.0)})  # worth 0.5 and 0.8 a view, the others 0.03 to 0.05
     decision = decided(people, scorer=scorer, ranked=2)
     assert decision.picks[0].candidate.creative_id == 2
     assert decision.reasons == Counter({NoAd.NOT_RETRIEVED: 3, NoAd.OUTBID: 1})

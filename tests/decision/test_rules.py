@@ -161,11 +161,11 @@ worlds = (some.requests, some.candidate_lists(), some.seens, some_rules, st.inte
 def test_the_index_says_what_the_rules_say(asked: Any, candidates: Any, rules: Any, seed: int) -> None:
     fixed, place = CandidateSet(candidates), asked.placements[0].slot
     index, rows = RuleIndex(rules, fixed), np.arange(len(fixed))
-    left, refused = index.sift(rows, place, asked.at, seed)
+    left, refused = fixed.eligibility.sieve(index.verdicts(place, asked.at, seed))
     verdicts = {row: one.reason for one in refused for row in one.row_numbers().tolist()}
     for row, one in enumerate(fixed):
         assert verdicts.get(row) is refusal(rules, place, one, asked.at, seed)
-        assert (row in left) is (row not in verdicts)
+        assert bool(left >> row & 1) is (row not in verdicts)
     factors = index.factors(rows, place, asked.at)
     given = np.ones(len(rows)) if factors is None else factors
     assert given.tolist() == [factor_of(rules, place, one, asked.at) for one in fixed]

@@ -99,7 +99,7 @@ def test_an_ad_about_what_a_visitor_reads_scores_highest(hot: Any, tmp_path: Pat
     for person, topic in zip(world.visitors[:3], world.topics, strict=False):
         scorer = models.scorer(visitor=hot.hgetall(f"visitor:{person.pseudonym}"), statistics=statistics)
         request, slot = ask(world, person.pseudonym)
-        best = scorer.retrieve(request, slot, everyone(world), 2)
+        best = np.argsort(-scorer.lift(request, slot, everyone(world)))[:2]
         owner = {"garden": 0, "cars": 1, "cooking": 2}[topic]
         assert sorted(best.tolist()) == [2 * owner, 2 * owner + 1]
 
@@ -108,8 +108,8 @@ def test_without_a_profile_the_site_speaks_for_the_visitor(hot: Any, tmp_path: P
     world, statistics = ready(hot, impressions=20)
     scorer = snapshot(world, tmp_path).scorer(visitor={}, statistics=statistics)
     garden, kitchen = ask(world, None, 0), ask(world, None, 2)
-    assert scorer.retrieve(*garden, everyone(world), 1)[0] in (0, 1)
-    assert scorer.retrieve(*kitchen, everyone(world), 1)[0] in (4, 5)
+    assert scorer.lift(*garden, everyone(world)).argmax() in (0, 1)
+    assert scorer.lift(*kitchen, everyone(world)).argmax() in (4, 5)
 
 
 def test_a_profile_of_another_encoder_is_not_used(hot: Any, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_creative_without_a_vector_is_scored_by_its_statistics(hot: Any, tmp_p
     assert np.isnan(scores.text[0])
     assert not np.isnan(scores.text[1:]).any()
     assert ((scores.pctr > 0) & (scores.pctr < 1)).all()
-    assert len(scorer.retrieve(*ask(world, None), everyone(world), 3)) == 3
+    assert np.isfinite(scorer.lift(*ask(world, None), everyone(world))).all()
 
 
 def test_without_anything_trained_or_encoded_the_prior_answers(tmp_path: Path) -> None:

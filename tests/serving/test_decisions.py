@@ -226,11 +226,12 @@ def test_several_placements_show_no_creative_twice(serve, ask) -> None:
 
 def test_without_valkey_it_serves_by_context(serve, ask) -> None:
     from adplatform.events.stream import connect
+    from adplatform.serving.counters import Visitors
 
     m.ad()
     slot = m.slot()
     market = serve()
-    market.server.visitors._client = connect("redis://127.0.0.1:1/0", timeout_seconds=0.01)
+    market.server.visitors = Visitors(connect("redis://127.0.0.1:1/0", timeout_seconds=0.01))
     reply = ask("POST", "/v1/decisions", question(slot, user={"id": "reader", "consent": m.AGREED}))
     assert (reply.status, reply.json["mode"]) == (200, "contextual")
     assert len(reply.json["placements"]["a"]["ads"]) == 1
@@ -238,15 +239,18 @@ def test_without_valkey_it_serves_by_context(serve, ask) -> None:
 
 
 def test_a_frozen_valkey_costs_milliseconds_once_a_second(serve, ask) -> None:
-    from adplatform.events.stream import connect
+    from adplatform.events.stream import EventStream, connect
+    from adplatform.serving.counters import Visitors
 
     m.ad()
     slot = m.slot()
     market = serve()
     with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts in the kernel's queue and never answers
         port = mute.getsockname()[1]
-        market.server.visitors._client = connect(f"redis://127.0.0.1:{port}/0", timeout_seconds=0.01)
-        market.server.stream._client = connect(f"redis://127.0.0.1:{port}/0")
+        market.server.visitors = Visitors(connect(f"redis://127.0.0.1:{port}/0", timeout_seconds=0.01))
+        market.server.stream = EventStream(
+            connect(f"redis://127.0.0.1:{port}/0"), market.server.stream._spool
+        )
         body = question(slot, user={"id": "reader", "consent": m.AGREED})
         for longest in (0.3, 0.1):
             started = time.perf_counter()
