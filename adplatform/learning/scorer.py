@@ -33,10 +33,10 @@ from adplatform.learning.statistics import (
     of_ads,
     of_visitor,
 )
-from ml import artifacts
+from ml import artifacts, online
 from ml.ctr import counters, features
-from ml.ctr.posterior import posterior_sd
 from ml.ctr.runtime import CompiledBlender
+from ml.online import Belief
 from ml.schema import Floats, Ints, Vectors
 
 KIND = "serving"
@@ -100,6 +100,7 @@ class Models:
         self.versions: dict[str, str] = dict(settings["versions"])
         self.bias = float(settings["bias"])
         self.text_weight = float(settings["text_weight"])
+        self.belief = Belief(**settings.get("belief", {}))
         self._encoder = self.versions["encoder"].encode()
         self._aligned: Aligned | None = None
         self._counts: AlignedCounts | None = None
@@ -202,15 +203,24 @@ class RequestScorer:
         if self._models.blender is not None:
             X = features.build(raw)
             self._built[slot.id] = (candidates.rows, X)
-            pctr = self._models.blender.predict(X)
+            pctr = self._models.blender.predict(X, **self._segments(slot, candidates))
         else:
             pctr = prior_ctr(raw, text_weight=self._models.text_weight)
         return Scores(
             text=raw["text_score"],
             pctr=pctr,
             pcvr=self._models.aligned(candidates.fixed).pcvr[candidates.rows],
-            sd=logit_sd(pctr, raw["creative_impressions"]),
+            sd=logit_sd(pctr, raw["creative_impressions"], self._models.belief),
+            impressions=raw["creative_impressions"],
         )
+
+    def _segments(self, slot: Slot, candidates: Candidates) -> dict[str, Any]:
+        """Which campaigns and slot these are, for a calibration that asks for it."""
+        blender = self._models.blender
+        if blender is None or not blender.calibration.segments:
+            return {}
+        campaigns = self._models.aligned(candidates.fixed).ids["campaign"]
+        return {"campaign": campaigns[candidates.rows], "slot": slot.id}
 
     def features_of(self, slot: Slot, row: int) -> bytes:
         """What the blender saw of a scored candidate, float32 little endian; empty where it saw nothing.
@@ -292,9 +302,9 @@ def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:
     return np.asarray(odds / (1 + odds), np.float64)
 
 
-def logit_sd(pctr: FloatArray, impressions: FloatArray) -> FloatArray:
-    """Standard deviation of logit(pctr): the posterior's, from how often the creative was seen."""
-    return posterior_sd(impressions, pctr)
+def logit_sd(pctr: FloatArray, impressions: FloatArray, belief: Belief = online.DEFAULT) -> FloatArray:
+    """Standard deviation of logit(pctr): the posterior's, from how often the creative was seen by now."""
+    return online.posterior_sd(impressions, pctr, belief)
 
 
 def _site_vector(sites: Projected, site_id: int) -> Vectors | None:

@@ -26,7 +26,7 @@ from adplatform.learning import (
     training,
     valuation,
 )
-from adplatform.learning.gate import Verdict, judge
+from adplatform.learning.gate import NewestDay, Verdict, judge
 from adplatform.learning.models import ModelVersion, TrainingRun
 from adplatform.learning.profiles import embed_creatives, embed_visitors
 from adplatform.learning.training import FittedMatcher, Material, Stack
@@ -139,9 +139,23 @@ def _decide(
         "importance": explain.importance(prepared, challenger.matcher, model.blender) if model else {},
         "gate": verdict.figures,
         "reliability": reliability(p, day.clicked),
+        "calibration": _calibration(model, challenger, prepared, day) if model else {},
         "offpolicy": worth or {},
     }
     return _close(run, versions, measured, verdict, at=at)
+
+
+def _calibration(model: ClickModel, challenger: Stack, prepared: Material, day: NewestDay) -> dict[str, Any]:
+    """What was chosen among the candidates and why, and the newest day's reliability without it."""
+    chosen, blender = model.chosen, challenger.blender
+    return {
+        "chosen": chosen.calibration.kind,
+        "why": chosen.why,
+        "candidates": chosen.candidates,
+        "before": reliability(prepared.uncalibrated(blender, challenger.matcher), day.clicked)["bins"]
+        if blender
+        else [],
+    }
 
 
 def _worth(challenger: Stack, champion: Stack, prepared: Material, *, at: datetime) -> dict[str, Any] | None:

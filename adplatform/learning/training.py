@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from django.conf import settings
 
 from adplatform.learning import dataset, parameters, registry
 from adplatform.learning.gate import NewestDay
@@ -73,12 +74,21 @@ class Material:
 
     def predict(self, stack: Stack) -> Floats:
         """The stack's click probabilities of the newest day, as it would have served them."""
+        raw, log = self._newest(stack), self.data.log.take(self.split.test)
+        if stack.blender is not None:
+            return stack.blender.predict(features.build(raw), campaign=log.campaign, slot=log.slot)
+        return prior_ctr(raw, text_weight=1.0 if stack.matcher else 0.0)
+
+    def uncalibrated(self, blender: CompiledBlender, matcher: Matcher | None) -> Floats:
+        """The same before calibration: what the trees say."""
+        log_odds = blender.log_odds(features.build(self._newest(Stack(matcher, blender, ""))))
+        p: Floats = 1 / (1 + np.exp(-(log_odds + blender.calibration.offset)))
+        return p
+
+    def _newest(self, stack: Stack) -> dict[str, Floats]:
         rows = self.split.test
         raw = {name: column[rows] for name, column in self.raw.items()}
-        raw["text_score"] = self.data.text_scores(stack.matcher)[rows]
-        if stack.blender is not None:
-            return stack.blender.predict(features.build(raw))
-        return prior_ctr(raw, text_weight=1.0 if stack.matcher else 0.0)
+        return raw | {"text_score": self.data.text_scores(stack.matcher)[rows]}
 
 
 def material(data: dataset.Dataset) -> Material:
@@ -134,6 +144,7 @@ def fit_blender(prepared: Material, scores: Floats, warm_up: Mask | None, *, see
         split=prepared.split,
         seed=seed,
         parameters=parameters.tuned(),
+        most_rows=settings.TRAINING_ROWS,
     )
 
 

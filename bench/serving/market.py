@@ -26,7 +26,7 @@ from adplatform.serving.counters import cap_field, cap_key
 from adplatform.serving.render import AdText
 from ml import artifacts
 from ml.ctr.blender import train_blender
-from ml.ctr.calibrate import Level
+from ml.ctr.calibration import Calibration
 from ml.ctr.compile import compile_blender
 from ml.ctr.features import NAMES, SCHEMA
 
@@ -186,7 +186,7 @@ def write_blender(folder: Path, rng: np.random.Generator, seed: int) -> None:
     X = rng.normal(size=(20_000, len(NAMES))).astype(np.float32)
     y = (rng.random(len(X)) < 1 / (1 + np.exp(3 - X[:, 0] - X[:, 1]))).astype(float)
     trees = train_blender(X, y, time_order=np.arange(len(X)), seed=seed)
-    files = [trees.save(folder), compile_blender(trees, folder), Level(1.0).save(folder)]
+    files = [trees.save(folder), compile_blender(trees, folder), Calibration().save(folder)]
     artifacts.write(
         folder, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=1, data_range=("a", "b")
     )

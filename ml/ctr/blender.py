@@ -46,6 +46,11 @@ class Blender:
         probabilities: Floats = np.asarray(self._booster.predict(X, num_threads=1), dtype=np.float64)
         return probabilities
 
+    def log_odds(self, X: Vectors) -> Floats:
+        """The same before the logistic function."""
+        raw: Floats = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+        return raw
+
     def contributions(self, X: Vectors) -> Floats:
         """What each feature adds to the log odds (exact TreeSHAP), shape (n, features + 1); the last column is the
         trees' mean. Milliseconds a row."""
