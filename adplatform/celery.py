@@ -34,6 +34,8 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "examine_data": crontab(minute="30", hour="1"),
     "rate_creatives": crontab(minute="45", hour="1"),
     "train": crontab(minute="0", hour="2"),
+    "learn_beliefs": crontab(minute="45", hour="2"),
+    "refresh_engines": crontab(minute="50", hour="2"),
     "score": crontab(minute="0", hour="3"),
     "tune": crontab(minute="0", hour="4", day_of_week="0"),
 }

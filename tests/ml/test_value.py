@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ml.ctr.calibrate import reliability
-from ml.ctr.posterior import posterior, posterior_sd
 from ml.ctr.sampling import corrected, sampled_rows
 from ml.value.amounts import fit_amounts
 from ml.value.delay import completed_share, fit_delayed_rate
@@ -60,14 +59,6 @@ def test_sampled_negatives_are_put_right() -> None:
     rows = sampled_rows(y, share=0.1, seed=0)
     assert rows.mean() < 0.13
     assert corrected(y[rows].mean(), share=0.1) == pytest.approx(y.mean(), rel=0.02)
-
-
-def test_a_posterior_moves_from_the_model_to_the_clicks() -> None:
-    seen, clicks = np.array([0.0, 100_000.0]), np.array([0.0, 5_000.0])
-    mean, sd = posterior(seen, clicks, np.array([0.02, 0.02]))
-    assert 1 / (1 + np.exp(-mean)) == pytest.approx([0.02, 0.05], rel=1e-2)
-    assert sd[1] < 0.02 < 0.5 < sd[0]
-    assert posterior_sd(np.zeros(1), np.array([1e-6]))[0] == 1.0
 
 
 def test_reliability_bins_hold_the_truth_in_their_intervals() -> None:
