@@ -10,8 +10,7 @@ their priors, since a text model orders arms better than it knows their level:
 
 The state are sums, so that events may come in any order and any number at once, and live counters are the state.
 How many impressions a prior is worth is fitted: the strength under which what came later was most likely (the
-beta-binomial likelihood), kept only if it also wins on what came later still. `trust` is the share of impressions that
-count at all: where predictions of well-known ads keep missing, n impressions are worth fewer.
+beta-binomial likelihood), kept only if it also wins on what came later still.
 """
 
 from __future__ import annotations
@@ -24,23 +23,16 @@ from ml.schema import Floats, Ints
 
 MOST_SD = 1.0  # an ad that nobody has seen: its odds within a factor of e, two times in three
 STRENGTHS = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0)
-TRUSTS = (1.0, 0.3, 0.1, 0.03)  # of equally likely ones the first is taken
 LATER_SHARE = 1 / 3
 LEAST_RATE = 1e-6
 
 
 @dataclass(frozen=True)
 class Belief:
-    """How much a prediction is believed: impressions that it is worth by itself, and the share of those seen that
-    count."""
+    """How much predictions are believed: impressions that one is worth, and clicks that the level of a group is."""
 
     strength: float = 100.0
-    trust: float = 1.0
     group_strength: float = 15.0
-
-    def worth(self, impressions: Floats) -> Floats:
-        """How many impressions' worth is known in all."""
-        return self.strength + self.trust * impressions
 
 
 DEFAULT = Belief()
@@ -50,7 +42,7 @@ def posterior_sd(
     impressions: Floats, rate: Floats, belief: Belief = DEFAULT, *, most: float = MOST_SD
 ) -> Floats:
     """Standard deviation of logit(rate) after so many impressions of the arm."""
-    information = belief.worth(impressions) * rate * (1 - rate)
+    information = (impressions + belief.strength) * rate * (1 - rate)
     sd: Floats = np.minimum(most, 1 / np.sqrt(np.maximum(information, 1e-9)))
     return sd
 
@@ -83,9 +75,8 @@ class Posteriors:
     def rates(self) -> Floats:
         """Posterior means."""
         start = np.minimum(self.prior * self.lifts(), 0.9)
-        worth = self.belief.worth(self.impressions)
-        seen = self.belief.trust * self.clicks
-        return np.asarray((seen + self.belief.strength * start) / worth, np.float64)
+        strength = self.belief.strength
+        return np.asarray((self.clicks + strength * start) / (self.impressions + strength), np.float64)
 
     def sd(self) -> Floats:
         """Standard deviations of the posterior logits."""
@@ -127,7 +118,7 @@ def log_likelihood(trials: Trials, belief: Belief) -> Floats:
     """ln of the beta-binomial probability of each row's clicks, without the binomial coefficient."""
     from scipy.special import betaln
 
-    worth = belief.worth(trials.seen)
+    worth = trials.seen + belief.strength
     rate = np.clip(trials.rate, LEAST_RATE, 1 - LEAST_RATE)
     a, b = worth * rate, worth * (1 - rate)
     found: Floats = betaln(a + trials.clicks, b + trials.impressions - trials.clicks) - betaln(a, b)
@@ -145,7 +136,7 @@ def fit(trials: Trials, default: Belief = DEFAULT) -> Fitted:
     if len(earlier) == 0 or len(later) < 2:
         return nothing
     past, rest = trials.where(earlier), trials.where(later)
-    options = [Belief(s, t, default.group_strength) for s in STRENGTHS for t in TRUSTS]
+    options = [Belief(strength, default.group_strength) for strength in STRENGTHS]
     best = max(options, key=lambda one: float(log_likelihood(past, one).sum()))
     more = log_likelihood(rest, best) - log_likelihood(rest, default)
     mean, error = float(more.mean()), float(more.std() / len(more) ** 0.5)

@@ -46,7 +46,7 @@ class Learned:
 def serving() -> Belief:
     """The newest belief, the default where none was learned."""
     newest = BeliefFit.objects.first()
-    return Belief(newest.strength, newest.trust) if newest and newest.is_kept else online.DEFAULT
+    return Belief(newest.strength) if newest and newest.is_kept else online.DEFAULT
 
 
 def learn(*, at: datetime, dry_run: bool = False) -> Learned:
@@ -59,7 +59,6 @@ def learn(*, at: datetime, dry_run: bool = False) -> Learned:
         rows=len(trials),
         clicks=clicks,
         strength=found.belief.strength,
-        trust=found.belief.trust,
         gain=found.gain[0],
         gain_error=found.gain[1],
         is_kept=found.is_kept,
@@ -102,4 +101,4 @@ def _words(row: BeliefFit) -> str:
     interval = f"{row.gain:+.4f} ± {2 * row.gain_error:.4f} log likelihood by ad and day"
     if not row.is_kept:
         return f"Kept at {row.strength:g} impressions: nothing else was surely better later ({interval})."
-    return f"A prediction is worth {row.strength:g} impressions, and {row.trust:.0%} of those seen count ({interval})."
+    return f"A prediction is worth {row.strength:g} impressions ({interval})."

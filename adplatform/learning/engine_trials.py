@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +144,13 @@ def _profiles(done: export.Acts, codes: Ints, *, moment: float, encoder: str) ->
 
 def _matcher_before(moment: float, encoder: str) -> tuple[str, Matcher] | None:
     """The newest matcher that was trained on nothing after the moment; None: cosine similarity."""
-    for version in ModelVersion.objects.filter(kind=registry.Kind.MATCHER, encoder=encoder):
-        until = version.manifest.get("data_range", ["", ""])[1]
-        if until and datetime.fromisoformat(until).timestamp() < moment:
-            return version.name, registry.load_matcher(version)
-    return None
+    found = ModelVersion.objects.filter(
+        kind=registry.Kind.MATCHER,
+        encoder=encoder,
+        run__data_until__lte=datetime.fromtimestamp(moment, UTC),
+    )
+    newest = found.order_by("-run__data_until").first()
+    return (newest.name, registry.load_matcher(newest)) if newest else None
 
 
 def _contributions(later: Judged, weights: Mapping[str, float]) -> dict[str, dict[str, Any]]:
