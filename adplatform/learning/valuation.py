@@ -79,7 +79,7 @@ def choices(*, since: datetime, until: datetime) -> Choices:
         cursor.execute(
             LOGGED, {"since": since, "until": until, "counted": list(COUNTED), "most": MOST_CHOICES}
         )
-        rows = [_usable(row) for row in cursor.fetchall()]
+        rows = [usable(row) for row in cursor.fetchall()]
     return of_rows([row for row in rows if row is not None])
 
 
@@ -155,6 +155,14 @@ def evaluate(found: Choices, believed: Floats) -> Report:
     return offpolicy.evaluate(logged(found, believed))
 
 
+def expected(found: Choices, believed: Floats | None, probability: Floats) -> float:
+    """Clicks per impression of the policy that believes this (None: even choices), where the click probability of each
+    candidate is known: on a market whose truth is known."""
+    sizes = np.diff(found.starts)
+    chosen = np.repeat(1 / sizes, sizes) if believed is None else _policy(found, believed)
+    return float(np.add.reduceat(chosen * probability, found.starts[:-1]).mean())
+
+
 def compare(found: Choices, challenger: Floats, champion: Floats) -> dict[str, Any]:
     """Both policies' values and the paired difference, as JSON; `refusal` says why there are none."""
     policies = {"challenger": _policy(found, challenger), "champion": _policy(found, champion)}
@@ -215,7 +223,7 @@ def _spans(found: Choices) -> list[tuple[dict[str, Any], int, int]]:
     return [(one, ends[row], ends[row + 1]) for row, one in enumerate(found.sets)]
 
 
-def _usable(row: tuple[Any, ...]) -> tuple[dict[str, Any], int, bool, str, float] | None:
+def usable(row: tuple[Any, ...]) -> tuple[dict[str, Any], int, bool, str, float] | None:
     """The row with its choice set read, or None where its features are not this release's."""
 
     one = json.loads(row[0]) if isinstance(row[0], str) else row[0]
