@@ -28,6 +28,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "rollup": timedelta(minutes=5),
     "watch_canary": timedelta(minutes=5),
     "embed_visitors": timedelta(minutes=10),
+    "find_similar": timedelta(minutes=10),
     "settle": crontab(minute="5"),
     "score_shadow": crontab(minute="10"),
     "explain_ads": crontab(minute="20"),

@@ -204,6 +204,26 @@ def explain_ads(*, at: datetime, slot: datetime, dry_run: bool, progress: Progre
     return Outcome(verb.format(**counts), counts)
 
 
+@job(
+    "find_similar",
+    title="Find similar ads",
+    description="Compares the texts of all ads, sums up how categories do, and suggests categories where none is named.",
+)
+def find_similar(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import benchmarks, similar, suggestions
+
+    done = similar.compute(at=at, dry_run=dry_run)
+    counts = {
+        "ads": done.ads,
+        "compared": done.compared,
+        "benchmarks": benchmarks.compute(at=at, dry_run=dry_run),
+        "suggestions": suggestions.compute(at=at, dry_run=dry_run),
+    }
+    verb = "Would compare" if dry_run else "Compared"
+    words = "{compared:,} of {ads:,} ads; {benchmarks:,} benchmarks, {suggestions:,} suggestions of categories."
+    return Outcome(f"{verb} {words.format(**counts)}", counts)
+
+
 def _score_shard(*, run: str, number: int, first: int, last: int, at: str, **_: object) -> None:
     """One range of visitors of a `score` run; running it again changes nothing."""
     from adplatform.learning import scoring
