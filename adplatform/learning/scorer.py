@@ -5,6 +5,7 @@ sites' vectors, and the compiled blender. A `RequestScorer` joins it with one vi
 
     text   = uᵀWv + b         u: the visitor's profile, without one the site's vector
     pctr   = blender(text, statistics, context), level included
+    pcvr   of the line item   smoothed, moved by text, device and site where a model of that proved better
     sd     of logit(pctr)     from how often the creative was seen
 
 What is missing steps down, never out: no blender → the creative's smoothed CTR moved by the text score; no vector →
@@ -38,6 +39,7 @@ from ml.ctr import counters, features
 from ml.ctr.runtime import CompiledBlender
 from ml.online import Belief
 from ml.schema import Floats, Ints, Vectors
+from ml.value.conversion import ConversionModel
 
 KIND = "serving"
 SETTINGS = "models.json"
@@ -69,6 +71,7 @@ class Aligned:
     fixed: Sequence[Candidate]
     ids: Mapping[str, Ints]  # by ml.ctr.counters.ADS
     pcvr: Floats
+    pcvr_base: Floats  # log odds, where a conversion model serves
     frequency: list[bytes]
     vector_row: Ints
     has_vector: Any
@@ -92,11 +95,13 @@ class Models:
         creatives: Projected,
         sites: Projected,
         blender: CompiledBlender | None,
+        conversion: ConversionModel | None = None,
         settings: Mapping[str, Any],
     ) -> None:
         self.creatives = creatives
         self.sites = sites
         self.blender = blender
+        self.conversion = conversion
         self.versions: dict[str, str] = dict(settings["versions"])
         self.bias = float(settings["bias"])
         self.text_weight = float(settings["text_weight"])
@@ -115,6 +120,7 @@ class Models:
             creatives=Projected(_array(root / CREATIVE_IDS), _array(root / CREATIVES)),
             sites=Projected(_array(root / SITE_IDS), _array(root / SITES)),
             blender=CompiledBlender.load(root / BLENDER) if (root / BLENDER).exists() else None,
+            conversion=ConversionModel.load(root / BLENDER) if (root / BLENDER).exists() else None,
             settings=settings,
         )
 
@@ -144,10 +150,12 @@ class Models:
                 for name in counters.ADS
             }
             rows = self.creatives.rows(ids["creative"])
+            pcvr = np.array([candidate.pcvr for candidate in fixed], np.float64)
             known = Aligned(
                 fixed=fixed,
                 ids=ids,
-                pcvr=np.array([candidate.pcvr for candidate in fixed], np.float64),
+                pcvr=pcvr,
+                pcvr_base=self.conversion.base(pcvr) if self.conversion else pcvr,
                 frequency=[frequency_field(number) for number in ids["line_item"].tolist()],
                 vector_row=rows,
                 has_vector=rows < len(self.creatives.ids),
@@ -209,10 +217,18 @@ class RequestScorer:
         return Scores(
             text=raw["text_score"],
             pctr=pctr,
-            pcvr=self._models.aligned(candidates.fixed).pcvr[candidates.rows],
+            pcvr=self._pcvr(raw, slot, candidates),
             sd=logit_sd(pctr, raw["creative_impressions"], self._models.belief),
             impressions=raw["creative_impressions"],
         )
+
+    def _pcvr(self, raw: Mapping[str, Any], slot: Slot, candidates: Candidates) -> FloatArray:
+        """The smoothed rates of the line items, or what the conversion model makes of them here."""
+        model, aligned = self._models.conversion, self._models.aligned(candidates.fixed)
+        if model is None:
+            return aligned.pcvr[candidates.rows]
+        shift = model.shift(raw["device"], slot.site_id)
+        return model.probabilities(aligned.pcvr_base[candidates.rows], raw["text_score"], shift)
 
     def _segments(self, slot: Slot, candidates: Candidates) -> dict[str, Any]:
         """Which campaigns and slot these are, for a calibration that asks for it."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from django.conf import settings
 
-from adplatform.learning import dataset, parameters, registry
+from adplatform.learning import conversions, dataset, parameters, registry
 from adplatform.learning.gate import NewestDay
 from adplatform.learning.models import ModelVersion
 from adplatform.learning.scorer import prior_ctr
@@ -26,6 +27,7 @@ from ml.evaluation import metrics
 from ml.schema import Floats, Mask
 from ml.text.matcher import Matcher
 from ml.text.train import TrainReport, train_in_time_order
+from ml.value.conversion import Learned, learn
 
 MOMENT_SECONDS = 1e-3
 FEWEST_TEXT_CLICKS = 60  # fewer clicked pairs teach a matcher nothing
@@ -146,6 +148,11 @@ def fit_blender(prepared: Material, scores: Floats, warm_up: Mask | None, *, see
         parameters=parameters.tuned(),
         most_rows=settings.TRAINING_ROWS,
     )
+
+
+def fit_conversions(prepared: Material, scores: Floats, *, at: datetime) -> Learned:
+    """The conversion model, or why the smoothed rate serves; scores as the blender trained on them."""
+    return learn(conversions.clicks(prepared.data.log, scores, until=at))
 
 
 def figures(p: Floats, day: NewestDay) -> dict[str, float]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ml import logistic
 from ml.ctr.calibration import IDENTITY, Calibration, segment_of
 from ml.evaluation import metrics
 from ml.evaluation.metrics import log_loss
@@ -37,7 +38,6 @@ MOST_RATE = 0.99
 HALF_LIFE_SECONDS = 1.5 * 86_400.0  # of what a segment's clicks say
 PULL = 1.0  # towards the map that changes nothing: as one row that says so
 ROUNDS = 500
-NEWTON_STEPS = 25
 ENDS = (0.005, 0.995)  # quantiles beyond which a rising function stays what it is there
 
 
@@ -198,14 +198,16 @@ def _level(window: Window) -> Calibration:
 
 def _platt(window: Window) -> Calibration | None:
     x = window.log_odds
-    shift, slope = _moved(x, np.column_stack([np.ones(len(x)), x]), window.y)
+    shift, slope = logistic.moved(x, np.column_stack([np.ones(len(x)), x]), window.y, PULL).tolist()
     return Calibration("platt", (1 + slope, shift)) if slope > -1 else None
 
 
 def _beta(window: Window) -> Calibration | None:
     x = window.log_odds
     rare, frequent = -np.logaddexp(0, -x), np.logaddexp(0, x)  # ln p and −ln(1 − p); they add up to x
-    shift, a, b = _moved(x, np.column_stack([np.ones(len(x)), rare, frequent]), window.y)
+    shift, a, b = logistic.moved(
+        x, np.column_stack([np.ones(len(x)), rare, frequent]), window.y, PULL
+    ).tolist()
     return Calibration("beta", (1 + a, 1 + b, shift)) if min(a, b) > -1 else None
 
 
@@ -245,20 +247,6 @@ CANDIDATES: dict[str, Fit] = {
     "segments": _segments,
     "isotonic": _isotonic,
 }
-
-
-def _moved(offset: Floats, Z: Floats, y: Floats) -> list[float]:
-    """Weights w of the logistic regression offset + Z·w, pulled towards 0, by Newton's method."""
-    w = np.zeros(Z.shape[1])
-    for _ in range(NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-(offset + Z @ w)))
-        gradient = Z.T @ (y - p) - PULL * w
-        hessian = (Z * (p * (1 - p))[:, None]).T @ Z + PULL * np.eye(len(w))
-        step = np.linalg.solve(hessian, gradient)
-        w = w + np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < 1e-9:
-            break
-    return [float(one) for one in w]
 
 
 def reliability(p: Floats, y: Floats, *, bins: int = 10) -> dict[str, Any]:
