@@ -60,8 +60,8 @@ class TopicLevels:
 def _log_rates(past: Rivals) -> tuple[Ints, Floats, Floats]:
     """(groups, their log click rates against the groups around them in time, variance of these)."""
     groups, code = np.unique(past.group, return_inverse=True)
-    clicks = np.bincount(code, weights=past.clicks)
-    shown = np.bincount(code, weights=past.impressions)
+    clicks: Floats = np.bincount(code, weights=past.clicks).astype(np.float64)
+    shown: Floats = np.bincount(code, weights=past.impressions).astype(np.float64)
     last = np.zeros(len(groups), dtype=np.int64)
     last[code] = np.arange(len(code))
     order = np.argsort(last)[-MOST_GROUPS:]
