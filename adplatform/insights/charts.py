@@ -195,7 +195,7 @@ def reliability_figure(
             name=_("Before calibration"),
             meta="spend",
             mode="markers",
-            marker={"size": 7, "symbol": "circle-open"},
+            marker={"size": 7},
             hovertemplate=_("before calibration: predicted %{x:.2%}, observed %{y:.2%}<extra></extra>"),
         )
     figure.add_scatter(

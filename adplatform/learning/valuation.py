@@ -118,17 +118,28 @@ def believed(
     X = found.features.copy()
     if matcher is not None and data is not None:
         X[:, NAMES.index("text_score")] = _text_scores(found, matcher, data)
-    return blender.predict(X)
+    if not blender.calibration.segments or data is None:
+        return blender.predict(X)
+    rows = _log_rows(found, data)
+    slot = np.where(rows >= 0, data.log.slot[rows], -1)
+    campaigns = dict(Creative.objects.values_list("pk", "line_item__campaign_id"))
+    campaign = np.array([campaigns.get(one, 0) for one in found.creative.tolist()], np.int64)
+    return blender.predict(X, campaign=campaign, slot=np.repeat(slot, np.diff(found.starts)))
 
 
-def _text_scores(found: Choices, matcher: Matcher, data: Dataset) -> Floats:
-    """uᵀWv + b of each candidate, NaN where a vector is missing or the impression is not in the log."""
+def _log_rows(found: Choices, data: Dataset) -> Ints:
+    """Each decision's row in the log, −1 where its impression is not in it."""
     row_of = {
         key: row
         for row, key in enumerate(zip(data.log.time.tolist(), data.log.creative.tolist(), strict=True))
     }
     shown = zip(found.time.tolist(), found.creative[found.shown].tolist(), strict=True)
-    rows = np.array([row_of.get(key, -1) for key in shown], np.int64)
+    return np.array([row_of.get(key, -1) for key in shown], np.int64)
+
+
+def _text_scores(found: Choices, matcher: Matcher, data: Dataset) -> Floats:
+    """uᵀWv + b of each candidate, NaN where a vector is missing or the impression is not in the log."""
+    rows = _log_rows(found, data)
     unique, place = np.unique(found.creative, return_inverse=True)
     texts = {one.pk: one.text for one in Creative.objects.filter(pk__in=unique.tolist())}
     V = embeddings.cached(embeddings.encoder().id, [texts.get(number, "") for number in unique.tolist()])
