@@ -70,6 +70,8 @@ CHOICE_SETS_LOGGED = 0.05  # share of decisions that keep who else could be chos
 # What the gate lets pass: promote it at once, let it answer CANARY_PERCENT of the visitors first, or score in the shadow.
 MODEL_ROLLOUT = env.choice("MODEL_ROLLOUT", "promote", ("promote", "canary", "shadow"), number=10)
 CANARY_PERCENT = env.integer("CANARY_PERCENT", 10, least=1, most=100, number=11)
+# Impressions that trees are grown on; of more than that all clicks and a share of the rest, whose odds are put right.
+TRAINING_ROWS = env.integer("TRAINING_ROWS", 2_000_000, least=10_000, most=1_000_000_000, number=12)
 RANKED_CANDIDATES = 50  # how many retrieved candidates reach the blender
 DECISION_TOKEN_HOURS = 24  # an impression, view or click later than this is recorded as late and never billed
 

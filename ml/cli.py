@@ -1,4 +1,4 @@
-"""The command line of ml: `python -m ml fit-predict`, our click model on anyone's table, and `adapt` (ml.adapting).
+"""The command line of ml: `fit-predict`, our click model on anyone's table, `adapt` and `pretrain` a transformer.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong usage (also a table that is not as described). Errors are one line.
 """
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ml import adapting
+from ml import adapting, pretraining
 from ml.table.reading import Meaning, TableError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--json", action="store_true", help="print one JSON object")
     adapting.add_command(commands)
+    pretraining.add_command(commands)
     return parser
 
 
@@ -189,4 +190,5 @@ def _as_text(result: dict[str, Any]) -> str:
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "fit-predict": fit_predict,
     "adapt": adapting.adapt,
+    "pretrain": pretraining.pretrain,
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +21,9 @@ from adplatform.core import outbox
 from adplatform.decision import rules as decided
 from adplatform.inventory.categories import Graph
 
+LATE = timedelta(
+    hours=1, minutes=1
+)  # by which a rule's start may lie back when it is saved: its writer looked at it
 SCOPE = ("advertiser", "category", "words", "site", "slot", "topic")
 
 
@@ -43,6 +46,8 @@ def check(rule: OperatorRule, *, at: datetime) -> None:
         raise RuleError(_("Write the words divided by commas."))
     if rule.slot and rule.site and rule.slot.site_id != rule.site_id:
         raise RuleError(_("The slot is on another site: name one of the two."))
+    if rule.start_at < at - LATE:
+        raise RuleError(_("A rule cannot begin in the past: what was decided stays as it was."))
     if rule.end_at is not None and rule.end_at <= max(rule.start_at, at):
         raise RuleError(_("The end lies before the start, or has passed."))
     if not rule.reason.strip():

@@ -17,8 +17,11 @@ from adplatform.console.access import operator, operator_page
 from adplatform.console.model_words import (
     TONES,
     Stage,
+    calibrations,
     card_facts,
     card_tables,
+    conversion_facts,
+    conversion_tables,
     facts,
     gate_facts,
     numbers,
@@ -82,7 +85,8 @@ def training_figure(_request: HttpRequest, pk: int, figure: str) -> JsonResponse
     metrics = get_object_or_404(TrainingRun, pk=pk).metrics
     importance = metrics.get("importance") or {}
     if figure == "reliability" and (bins := (metrics.get("reliability") or {}).get("bins")):
-        return JsonResponse(charts.reliability_figure(bins))
+        before = (metrics.get("calibration") or {}).get("before") or []
+        return JsonResponse(charts.reliability_figure(bins, before=before))
     if figure == "groups" and importance.get("groups"):
         return JsonResponse(charts.share_figure(_in_words(importance["groups"])))
     if figure == "features" and importance.get("features"):
@@ -229,6 +233,11 @@ def _figures(run: TrainingRun) -> dict[str, Any]:
         "run": run,
         "tables": tables(metrics),
         "gate": gate_facts(metrics.get("gate") or {}),
+        "calibration": metrics.get("calibration") or {},
+        "calibrations": calibrations(metrics.get("calibration") or {}),
+        "conversion": metrics.get("conversion") or {},
+        "conversion_facts": conversion_facts(metrics.get("conversion") or {}),
+        "conversion_tables": conversion_tables(metrics.get("conversion") or {}),
         "bins": (metrics.get("reliability") or {}).get("bins") or [],
         "groups": _in_words(importance.get("groups") or {}),
         "features": _largest_first(importance.get("features") or {}),

@@ -48,6 +48,16 @@ MODELS = {
     "validation": gettext_lazy("Validation day"),
     "no_transformer": gettext_lazy("Without the transformer"),
     "no_blender": gettext_lazy("Without the blender"),
+    "rate": gettext_lazy("Smoothed rate"),
+    "model": gettext_lazy("Model of text, device and site"),
+}
+CALIBRATIONS = {
+    "none": gettext_lazy("As the trees say"),
+    "level": gettext_lazy("One level"),
+    "platt": gettext_lazy("Slope and level (Platt)"),
+    "beta": gettext_lazy("Two slopes and a level (beta)"),
+    "segments": gettext_lazy("A level per campaign and slot"),
+    "isotonic": gettext_lazy("Any rising function (isotonic)"),
 }
 
 
@@ -73,6 +83,60 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
         _table(_("Simpler models"), metrics.get("compared") or {}),
     ]
     return [table for table in found if table.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A calibration as it did on the newer half of the validation day; `saved` beside `beside`, which had won till then."""
+
+    words: str
+    is_chosen: bool
+    parameters: int
+    log_loss: float | None
+    calibration: float | None
+    saved: str
+    beside: str
+
+
+def calibrations(found: Mapping[str, Any]) -> list[Candidate]:
+    """The candidates from the simplest on, whatever order the database kept them in."""
+    figures = found.get("candidates") or {}
+    return [
+        Candidate(
+            words=str(words),
+            is_chosen=name == found.get("chosen"),
+            parameters=figures[name].get("parameters") or 0,
+            log_loss=figures[name].get("log_loss"),
+            calibration=figures[name].get("calibration"),
+            saved=with_interval(figures[name].get("saved"), digits=5),
+            beside=str(CALIBRATIONS.get(figures[name].get("beside"), "")),
+        )
+        for name, words in CALIBRATIONS.items()
+        if name in figures
+    ]
+
+
+def conversion_facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How many clicks and conversions there were, and how long conversions took."""
+    judged = found.get("judged") or {}
+    counts = [
+        (_("Clicks"), found.get("clicks")),
+        (_("Conversions"), found.get("conversions")),
+        (_("Clicks that judged"), judged.get("clicks")),
+        (_("Conversions among them"), judged.get("conversions")),
+    ]
+    facts_ = [(words, number_format(count, 0)) for words, count in counts if count is not None]
+    if (delay := found.get("delay_seconds")) is not None:
+        facts_.append(
+            (_("Mean time to a conversion"), _("%(hours)s hours") % {"hours": f"{delay / 3_600:.1f}"})
+        )
+    return facts_
+
+
+def conversion_tables(found: Mapping[str, Any]) -> list[Table]:
+    """Both ways to predict a conversion on the newest clicks, where they were compared."""
+    compared = _table(_("On the newest clicks"), {name: found.get(name) for name in ("rate", "model")})
+    return [compared] if compared.rows else []
 
 
 def card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.contrib import messages
@@ -16,7 +17,7 @@ from adplatform.campaigns import review as reviews
 from adplatform.campaigns.models import Creative
 from adplatform.console.access import operator, operator_page
 from adplatform.core import clock
-from adplatform.learning.models import CreativeRating
+from adplatform.learning.models import CreativeRating, SimilarAds
 
 LAST = "last_verdict"
 PAGE_SIZE = 20
@@ -34,14 +35,33 @@ def queue(request: HttpRequest) -> HttpResponse:
     decided = Creative.objects.filter(reviewed_at__isnull=False).select_related(
         "line_item__campaign__organisation", "reviewed_by"
     )
+    page = Paginator(waiting, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "section": "review",
-        "page_obj": Paginator(waiting, PAGE_SIZE).get_page(request.GET.get("page")),
+        "page_obj": page,
+        "cards": list(zip(page, _neighbours(page), strict=True)),
         "needs_a_look": NEEDS_A_LOOK,
         "last": _last(request),
         "decided": decided.order_by("-reviewed_at")[:10],
     }
     return render(request, "console/review.html", context)
+
+
+def _neighbours(page: Iterable[Creative]) -> list[list[tuple[Creative, float]] | None]:
+    """Of each creative of the page, the ads with a verdict that read like it, rejected ones first; None where it has
+    not been compared yet."""
+    near = {
+        one.pk: one.reviewed for one in SimilarAds.objects.filter(pk__in=[creative.pk for creative in page])
+    }
+    wanted = {pk for pairs in near.values() for pk, _cosine in pairs}
+    rows = Creative.objects.filter(pk__in=wanted, reviewed_at__isnull=False)
+    ads = rows.select_related("line_item__campaign__organisation").in_bulk()
+
+    def told(pairs: list[tuple[int, float]]) -> list[tuple[Creative, float]]:
+        known = [(ads[pk], cosine) for pk, cosine in pairs if pk in ads]
+        return sorted(known, key=lambda pair: (pair[0].review != Creative.Review.REJECTED, -pair[1]))
+
+    return [told(near[creative.pk]) if creative.pk in near else None for creative in page]
 
 
 def _last(request: HttpRequest) -> Creative | None:

@@ -258,7 +258,9 @@ class _Run:
         live = np.flatnonzero(field.alive)
         rows = field.rows[live]
         worth, pctr = field.bids.worth[live], field.scores.pctr[live]
-        sd = tapered(field.scores.sd[live], self.fixed.impressions[rows], self.near_greedy)
+        shown = field.scores.impressions
+        shown = self.fixed.impressions[rows] if shown is None else shown[live]
+        sd = tapered(field.scores.sd[live], shown, self.near_greedy)
         factor = None if field.factor is None else field.factor[live]
         choice = choose(
             ids=self.fixed.creative_id[rows],

@@ -253,12 +253,14 @@ class Candidates:
 @dataclass(frozen=True, slots=True)
 class Scores:
     """One number per scored candidate: `text` (uᵀWv, NaN where it was dropped), calibrated `pctr` and
-    `pcvr` (conversion given a click), `sd` of logit(pctr) that exploration draws from."""
+    `pcvr` (conversion given a click), `sd` of logit(pctr) that exploration draws from, and how often the
+    creative was shown by now (None: as often as the candidate set says)."""
 
     text: FloatArray
     pctr: FloatArray
     pcvr: FloatArray
     sd: FloatArray
+    impressions: FloatArray | None = None
 
 
 class Scorer(Protocol):

@@ -83,13 +83,20 @@ class History:
             lived = _Round()
             for visit in chunk:
                 # Each page view has its own luck, whatever came of those before it: that keeps the decision ids.
-                rng.seed(f"{self._seed}:{visit.person}:{visit.at}")
+                rng.seed(self._luck(visit))
                 self._visit(visit, server, rng, lived)
             self._send(lived, server, at=until)
             after_round(until)
 
     def visits(self, day: date) -> list[Visit]:
         return day_of_visits(self._truth, self._plan, day, seed=self._seed, scale=self._scale)
+
+    def asked(self, day: date) -> dict[str, Visit]:
+        """The page views of a day by the request id that each has, whenever the day is lived."""
+        return {_request_id(Random(self._luck(visit))): visit for visit in self.visits(day)}
+
+    def _luck(self, visit: Visit) -> str:
+        return f"{self._seed}:{visit.person}:{visit.at}"
 
     def server(self, rng: Random) -> Server:
         """A serving process of this history: patient, since nobody waits for a page of the past."""
@@ -117,7 +124,7 @@ class History:
         places = self._market.sites[visit.site]
         slots = [self._slot(server, place.slot.public_id) for place in places]
         return AdRequest(
-            request_id=str(uuid.UUID(bytes=rng.randbytes(16), version=4)),
+            request_id=_request_id(rng),
             at=visit.at,
             placements=tuple(Placement(str(number), slot) for number, slot in enumerate(slots)),
             visitor=self._pseudonyms[visit.person] if person.agreed else None,
@@ -206,6 +213,11 @@ class History:
             for visitor, creative in rows.iterator()
             if visitor in people and creative in self._market.ads
         )
+
+
+def _request_id(rng: Random) -> str:
+    """The first that a page view draws."""
+    return str(uuid.UUID(bytes=rng.randbytes(16), version=4))
 
 
 def _decided_on(day: date) -> frozenset[str]:

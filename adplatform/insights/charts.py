@@ -157,13 +157,18 @@ def hour_heatmap(hours: Mapping[datetime, Totals], *, zone: str, measure: str = 
     return finished(figure, layout | {"margin": {"l": 8, "r": 8, "t": 8, "b": 28}})
 
 
-def reliability_figure(bins: Sequence[Mapping[str, float]]) -> Figure:
+def reliability_figure(
+    bins: Sequence[Mapping[str, float]], *, before: Sequence[Mapping[str, float]] = ()
+) -> Figure:
     """Observed click rates over predicted ones, each with its 95 % interval, and the line on which both are equal.
 
-    A bin has predicted, observed, low, high and rows; a perfect model's bins lie on the line.
+    A bin has predicted, observed, low, high and rows; a perfect model's bins lie on the line. `before`: the bins before
+    calibration, without intervals.
     """
     x, y = [one["predicted"] for one in bins], [one["observed"] for one in bins]
-    edge = max([*x, *(one["high"] for one in bins)], default=1.0) * 1.05
+    edge = (
+        max([*x, *(one["high"] for one in bins), *(one["predicted"] for one in before)], default=1.0) * 1.05
+    )
     figure = go.Figure()
     figure.add_scatter(
         x=x,
@@ -183,6 +188,16 @@ def reliability_figure(bins: Sequence[Mapping[str, float]]) -> Figure:
         customdata=[one["rows"] for one in bins],
         hovertemplate=_("predicted %{x:.2%}, observed %{y:.2%}, %{customdata:,} impressions<extra></extra>"),
     )
+    if before:
+        figure.add_scatter(
+            x=[one["predicted"] for one in before],
+            y=[one["observed"] for one in before],
+            name=_("Before calibration"),
+            meta="spend",
+            mode="markers",
+            marker={"size": 7},
+            hovertemplate=_("before calibration: predicted %{x:.2%}, observed %{y:.2%}<extra></extra>"),
+        )
     figure.add_scatter(
         x=[0, edge],
         y=[0, edge],

@@ -36,7 +36,8 @@ def contenders(models: Models, *, until: datetime, seed: int = 0) -> dict[str, C
 
     def no_transformer(raw: Mapping[str, Any]) -> Floats:
         nothing = np.full(len(raw["text_score"]), np.nan)
-        return blind.level.apply(blind.blender.predict(features.build({**raw, "text_score": nothing})))
+        X = features.build({**raw, "text_score": nothing})
+        return blind.chosen.calibration.probabilities(blind.blender.log_odds(X))
 
     def no_blender(raw: Mapping[str, Any]) -> Floats:
         return np.asarray(1 / (1 + np.exp(-np.nan_to_num(raw["text_score"], nan=UNKNOWN_TEXT))), np.float64)

@@ -53,17 +53,18 @@ CLICKS = f"""
         AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
 """  # noqa: S608
 
-# What a visitor does not want counts against its text, and what he took back counts for it again: each at its moment,
-# so that a profile of any past moment knows nothing of what came later.
+# What a visitor does not want counts against its text, what he wants more of for it, and what he took back the other way
+# round: each at its moment, so that a profile of any past moment knows nothing of what came later.
 FEEDBACK = f"""
     WITH consented AS ({CONSENTED_SQL})
     SELECT v.pseudonym, extract(epoch FROM f.occurred_at)::float8, f.creative_id,
-        CASE WHEN f.is_given THEN -1.0 ELSE 1.0 END::float8
+        CASE WHEN f.is_given = (f.kind = 'more_like_this') THEN 1.0 ELSE -1.0 END::float8
     FROM events_feedback AS f JOIN consented AS v ON v.pseudonym = f.visitor
-    WHERE f.occurred_at < %(at)s AND f.kind = ANY(%(unwanted)s)
+    WHERE f.occurred_at < %(at)s AND f.kind = ANY(%(topical)s)
         AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
 """  # noqa: S608
-UNWANTED = ["not_interested", "hide_advertiser"]  # kinds of events.Feedback that say something of the topic
+# Kinds of events.Feedback that say something of the topic.
+TOPICAL = ["not_interested", "hide_advertiser", "more_like_this"]
 
 ACTS_BY_VISITOR = f"""
     WITH consented AS ({CONSENTED_SQL})
@@ -78,7 +79,7 @@ ACTS_BY_VISITOR = f"""
         UNION ALL
         SELECT v.pseudonym, count(*)
         FROM events_feedback AS f JOIN consented AS v ON v.pseudonym = f.visitor
-        WHERE f.occurred_at < %(at)s AND f.kind = ANY(%(unwanted)s) GROUP BY 1
+        WHERE f.occurred_at < %(at)s AND f.kind = ANY(%(topical)s) GROUP BY 1
     ) AS all_kinds GROUP BY 1
 """  # noqa: S608
 
@@ -160,7 +161,7 @@ def acts(*, until: datetime, visitors: Sequence[str] | None = None) -> Acts:
     done = _copy(BEHAVIOURS, ("visitor", "time", "text"), text=("visitor", "text"), **asked)
     clicked = _copy(CLICKS, ("visitor", "time", "creative"), text=("visitor",), **asked)
     said = _copy(
-        FEEDBACK, ("visitor", "time", "creative", "weight"), text=("visitor",), unwanted=UNWANTED, **asked
+        FEEDBACK, ("visitor", "time", "creative", "weight"), text=("visitor",), topical=TOPICAL, **asked
     )
     ids = np.concatenate([clicked["creative"], said["creative"]]).astype(np.int64)
     text_of = {one.pk: one.text for one in Creative.objects.filter(pk__in=np.unique(ids).tolist())}
@@ -180,7 +181,7 @@ def acts(*, until: datetime, visitors: Sequence[str] | None = None) -> Acts:
 def acts_by_visitor(*, until: datetime) -> dict[str, int]:
     """How many acts each consenting visitor has before `until`."""
     with _whole_tables() as cursor:
-        cursor.execute(ACTS_BY_VISITOR, {"at": until, "counted": list(COUNTED), "unwanted": UNWANTED})
+        cursor.execute(ACTS_BY_VISITOR, {"at": until, "counted": list(COUNTED), "topical": TOPICAL})
         return dict(cursor.fetchall())
 
 

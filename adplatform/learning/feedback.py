@@ -1,7 +1,7 @@
 """What visitors say about ads, once it is stored: it hides at the next request, and turns their profiles.
 
-`hidden` says what lies where. Acts of feedback count in a profile with a negative weight (learning.export), so that
-ads about the same things score lower for this visitor, in serving and in training alike.
+`hidden` says what lies where. Acts of feedback count in a profile (learning.export), so that ads about the same things
+score lower for this visitor, or higher where he asked for more, in serving and in training alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adplatform.learning.hidden import Said
 
 def apply(redis_client: Any, facts: Sequence[Fact]) -> None:
     """Make what was stored hold in the hot Valkey; it mostly does already."""
-    hidden.write(redis_client, [_said(fact) for fact in facts if fact.kind in hidden.HIDES])
+    hidden.write(redis_client, [_said(fact) for fact in facts if fact.kind in hidden.KINDS])
 
 
 def restore(redis_client: Any, until: datetime) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 DAY_SECONDS = 86_400
 NOT_INTERESTED, SEEN_TOO_OFTEN, HIDE_ADVERTISER = "not_interested", "seen_too_often", "hide_advertiser"
+MORE_LIKE_THIS = "more_like_this"  # hides nothing; it speaks to the profile alone
 
 # Kind → the letter of its field and for how long it hides.
 HIDES = {
@@ -22,6 +23,7 @@ HIDES = {
     SEEN_TOO_OFTEN: (b"o", 7 * DAY_SECONDS),
     HIDE_ADVERTISER: (b"a", 90 * DAY_SECONDS),
 }
+KINDS = (*HIDES, MORE_LIKE_THIS)
 LONGEST_SECONDS = max(seconds for _, seconds in HIDES.values())
 MOST_TURNS = 20  # how often one visitor may change his mind about one ad
 
@@ -68,7 +70,7 @@ def write(client: Any, said: Iterable[Said]) -> None:
         with client.pipeline(transaction=True) as pipe:
             pipe.hset(said_key(one.decision_id), one.kind, b"%d %d" % (one.turn, one.is_given))
             pipe.expire(said_key(one.decision_id), LONGEST_SECONDS)
-            if one.visitor:
+            if one.visitor and one.kind in HIDES:
                 _hide(pipe, one)
             pipe.execute()
 

@@ -226,7 +226,6 @@ class BeliefFit(models.Model):
     rows = models.PositiveIntegerField(help_text="Ads by day")
     clicks = models.PositiveIntegerField()
     strength = models.FloatField(help_text="Impressions that a prediction is worth by itself")
-    trust = models.FloatField(help_text="Share of the impressions seen that count")
     gain = models.FloatField(help_text="Log likelihood by row over the default, on the later third")
     gain_error = models.FloatField(help_text="Its standard error")
     is_kept = models.BooleanField(default=False, help_text="Whether exploration uses it")

@@ -1,7 +1,8 @@
 """The main job's arithmetic: the ten best ads for each of many visitors at once.
 
-The transformer retrieves (uᵀWv over every ad that may serve), the blender ranks what it retrieved, in the context of
-the ad slot of the ad's size that is seen most, on a device that is not known. The numbers are those of a request
+The transformer retrieves (uᵀWv over every ad that may serve; where they proved to add to it, together with the
+classical engines), the blender ranks what was retrieved, in the context of the ad slot of the ad's size that is seen
+most, on a device that is not known. The numbers are those of a request
 (learning.scorer), only many at a time; a test compares the two.
 """
 
@@ -19,7 +20,7 @@ from django.db.models import Q
 
 from adplatform.campaigns.models import Creative, Status
 from adplatform.inventory.models import AdSlot
-from adplatform.learning import context, embeddings, live, registry
+from adplatform.learning import context, embeddings, engines, live, registry
 from adplatform.learning.models import VisitorVector
 from adplatform.learning.publish import SIMILARITY_WEIGHT, site_text
 from adplatform.learning.scorer import prior_ctr
@@ -33,7 +34,7 @@ from adplatform.learning.statistics import (
 )
 from ml.ctr import features
 from ml.ctr.runtime import CompiledBlender
-from ml.schema import Floats, Ints, Mask, Vectors
+from ml.schema import Column, Floats, Ints, Mask, Vectors
 
 TOP = 10
 ROWS_AT_ONCE = 65_536
@@ -59,6 +60,8 @@ class Library:
     blender: CompiledBlender | None
     encoder: str
     versions: dict[str, str]
+    sources: engines.Sources | None = None
+    item: Ints | None = None  # of the engines, by ad
 
     def __len__(self) -> int:
         return len(self.creative)
@@ -111,6 +114,7 @@ def library(at: datetime) -> Library:
     matcher, blender = registry.champion(registry.Kind.MATCHER), registry.champion(registry.Kind.BLENDER)
     loaded = registry.load_matcher(matcher) if matcher else None
     encoder = registry.serving_encoder()
+    sources = engines.serving(encoder)
     V = embeddings.cached(encoder, [one.text for one in creatives])
     known = embeddings.has_vector(V)
     V = np.where(known[:, None], V, np.float32(0))
@@ -131,7 +135,9 @@ def library(at: datetime) -> Library:
         statistics=statistics,
         blender=registry.load_blender(blender) if blender else None,
         encoder=encoder,
-        versions=registry.served_versions(),
+        versions=registry.served_versions() | ({"engines": sources.name} if sources else {}),
+        sources=sources,
+        item=sources.fitted.codes([one.text for one in creatives]) if sources else None,
     )
 
 
@@ -154,22 +160,32 @@ def best(shelf: Library, visitors: Sequence[str], *, at: datetime) -> Best:
     """The ads of highest click probability for each of these visitors."""
     U, has_profile = _profiles(shelf, visitors)
     text = _text_scores(shelf, U, has_profile)
-    chosen = retrieve(text, settings.RANKED_CANDIDATES)
+    chosen = retrieve(_candidate_scores(shelf, visitors, text, at), settings.RANKED_CANDIDATES)
     pctr = _click_probabilities(shelf, Asked(_visitor_numbers(visitors), has_profile, text, chosen), at)
     order = np.argsort(-pctr, axis=1, kind="stable")[:, :TOP]
     ad = np.take_along_axis(chosen, order, axis=1)
     return Best(ad, np.take_along_axis(text, ad, axis=1), np.take_along_axis(pctr, order, axis=1))
 
 
-def retrieve(text: Floats, k: int) -> Ints:
+def retrieve(scores: Column, k: int) -> Ints:
     """Positions of the k highest scores of each row; an ad without a score stands where the row's mean is."""
-    if text.shape[1] <= k:
-        return np.tile(np.arange(text.shape[1]), (len(text), 1))
-    known = ~np.isnan(text)
-    mean = np.where(known, text, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    filled = np.where(known, text, mean[:, None])
-    found: Ints = np.argpartition(-filled, k, axis=1)[:, :k].astype(np.int64)
+    if scores.shape[1] <= k:
+        return np.tile(np.arange(scores.shape[1]), (len(scores), 1))
+    found: Ints = np.argpartition(-_filled(scores), k, axis=1)[:, :k].astype(np.int64)
     return np.sort(found, axis=1)
+
+
+def _candidate_scores(shelf: Library, visitors: Sequence[str], text: Floats, at: datetime) -> Column:
+    """What decides who is retrieved: the transformer's scores, blended with the engines' where those are used."""
+    if shelf.sources is None or shelf.item is None or text.shape[1] <= settings.RANKED_CANDIDATES:
+        return text
+    return shelf.sources.order(_filled(text), visitors, shelf.item, at)
+
+
+def _filled(scores: Column) -> Column:
+    known = ~np.isnan(scores)
+    mean = np.where(known, scores, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.where(known, scores, mean[:, None])
 
 
 def device() -> tuple[str, str]:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from adplatform.campaigns.models import Creative, Status
-from adplatform.inventory.models import Site
+from adplatform.inventory.models import Category, Site
 from adplatform.jobs.registry import Progress
 from adplatform.learning import embeddings, export, history, live
 from adplatform.learning.models import VisitorVector
@@ -49,7 +49,7 @@ def half_life_seconds() -> float:
 
 
 def embed_creatives(at: datetime, *, dry_run: bool = False) -> Embedded:  # noqa: ARG001 - jobs act for a moment
-    """Encode the texts of creatives that may serve, and of sites, that have no vector yet."""
+    """Encode the texts of creatives that may serve, of sites and of categories, that have no vector yet."""
     model = embeddings.encoder()
     creatives = Creative.objects.exclude(
         Q(status=Status.ARCHIVED)
@@ -63,6 +63,7 @@ def embed_creatives(at: datetime, *, dry_run: bool = False) -> Embedded:  # noqa
         else:
             texts.append(one.text)
     texts += [site_text(site) for site in Site.objects.filter(is_active=True)]
+    texts += [category.text for category in Category.objects.all()]
     encoded = len(embeddings.missing(texts)) if dry_run else embeddings.ensure(texts)
     return Embedded(encoded=encoded, foreign=foreign, texts=len(set(texts)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from adplatform.inventory.models import Site
-from adplatform.learning import embeddings, registry, scorer
+from adplatform.learning import beliefs, embeddings, registry, scorer
 from ml import artifacts
 from ml.ctr.first_stage import axes_of
 from ml.schema import Ints, Vectors
@@ -95,6 +95,7 @@ def _write_pair(
         "versions": versions,
         "bias": loaded.bias if loaded else 0.0,
         "text_weight": 1.0 if loaded else SIMILARITY_WEIGHT,
+        "belief": asdict(beliefs.serving()),
         **more,
     }
     (root / scorer.SETTINGS).write_text(json.dumps(settings))

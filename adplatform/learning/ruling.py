@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,12 +91,26 @@ class After:
 
 def forecast(row: rules.OperatorRule, *, until: datetime, since: datetime | None = None) -> dict[str, Any]:
     """The rule's effect on what was decided in the window, as JSON for the page and for the rule's own row."""
-    start = since or until - LOOKBACK
-    sets = load(since=start, until=until)
+    return _over(row, since or until - LOOKBACK, until, after)
+
+
+def measured(row: rules.OperatorRule, *, until: datetime) -> dict[str, Any] | None:
+    """What was decided since a factor holds ('before') against the same decisions without it ('after').
+
+    None for rules that keep ads out: whom they kept out stands in no set.
+    """
+    if row.action != RuleAction.MULTIPLY or until <= row.start_at:
+        return None
+    return _over(row, max(row.start_at, until - LOOKBACK), until, without)
+
+
+def _over(row: rules.OperatorRule, since: datetime, until: datetime, change: Change) -> dict[str, Any]:
+    sets = load(since=since, until=until)
     texts = texts_of(sorted({pk for one in sets for pk in one.creative})) if row.words else {}
     rule = as_decided([row], texts)[0]
     topics = dict(Site.objects.exclude(category="").values_list("pk", "category"))
-    return effect(rule, sets, topics=topics) | {"since": start.isoformat(), "until": until.isoformat()}
+    found = effect(rule, sets, topics=topics, change=change)
+    return found | {"since": since.isoformat(), "until": until.isoformat()}
 
 
 def load(*, since: datetime, until: datetime, most: int = MOST_SETS) -> list[ReplayedSet]:
@@ -106,10 +120,17 @@ def load(*, since: datetime, until: datetime, most: int = MOST_SETS) -> list[Rep
         return [one for row in cursor.fetchall() if (one := _read(row)) is not None]
 
 
-def effect(rule: OperatorRule, sets: Sequence[ReplayedSet], *, topics: Mapping[int, str]) -> dict[str, Any]:
-    """What the rule would have changed in these choices. `topics` are the categories of sites."""
-    named = _Named.of(everywhere(rule), sets)
-    afters = [after(named.rule, one, named.covered(one, topics)) for one in sets]
+def effect(
+    rule: OperatorRule,
+    sets: Sequence[ReplayedSet],
+    *,
+    topics: Mapping[int, str],
+    change: Change | None = None,
+) -> dict[str, Any]:
+    """What the rule would have changed in these choices. `topics` are the categories of sites; `change` is `after`
+    unless another is given."""
+    named, change = _Named.of(everywhere(rule), sets), change or after
+    afters = [change(named.rule, one, named.covered(one, topics)) for one in sets]
     result: dict[str, Any] = {
         "sets": len(sets),
         "touched": sum(one is not None for one in afters),
@@ -134,6 +155,16 @@ def after(rule: OperatorRule, one: ReplayedSet, covered: Mask) -> After | None:
         kept * one.before + (1 - kept) * without.probability,
         kept * one.price_micros + (1 - kept) * without.price_micros,
     )
+
+
+def without(rule: OperatorRule, one: ReplayedSet, covered: Mask) -> After | None:
+    """The choice as it would have been without this rule's factor; None where it had none."""
+    if one.factor is None or not covered.any():
+        return None
+    return _chosen(one, np.ones(len(covered), np.bool_), one.factor / np.where(covered, rule.factor, 1.0))
+
+
+Change = Callable[[OperatorRule, ReplayedSet, Mask], After | None]
 
 
 def _chosen(one: ReplayedSet, left: Mask, factor: Floats | None) -> After:

@@ -5,7 +5,8 @@ sites' vectors, and the compiled blender. A `RequestScorer` joins it with one vi
 
     rough   = standing + lift   of any ad, cheap; the lift is the text score's, in few dimensions
     text    = uᵀWv + b          u: the visitor's profile, without one the site's vector
-    pctr    = blender(text, statistics, context), level included
+    pctr    = blender(text, statistics, context), calibrated
+    pcvr    of the line item    smoothed, moved by text, device and site where a model of that proved better
     sd      of logit(pctr)      from how often the creative was seen
 
 What is missing steps down, never out: no blender → the creative's smoothed CTR moved by the text score; no vector →
@@ -36,13 +37,14 @@ from adplatform.learning.statistics import (
     of_ads,
     of_visitor,
 )
-from ml import artifacts
+from ml import artifacts, online
 from ml.ctr import counters, features
 from ml.ctr.first_stage import FILE as FIRST_STAGE
 from ml.ctr.first_stage import FirstStage, fallback
-from ml.ctr.posterior import posterior_sd
 from ml.ctr.runtime import CompiledBlender
+from ml.online import Belief
 from ml.schema import Floats, Ints, Vectors
+from ml.value.conversion import ConversionModel
 
 KIND = "serving"
 SETTINGS = "models.json"
@@ -76,6 +78,7 @@ class Aligned:
     fixed: Sequence[Candidate]
     ids: Mapping[str, Ints]  # by ml.ctr.counters.ADS
     pcvr: Floats
+    pcvr_base: Floats  # log odds, where a conversion model serves
     frequency: list[bytes]
     vector_row: Ints
     has_vector: Any
@@ -110,6 +113,7 @@ class Models:
         creatives: Projected,
         sites: Projected,
         blender: CompiledBlender | None,
+        conversion: ConversionModel | None = None,
         settings: Mapping[str, Any],
         short: Vectors | None = None,
         axes: Vectors | None = None,
@@ -119,10 +123,12 @@ class Models:
         self.sites = sites
         self.blender = blender
         self.short, self.axes = short, axes
+        self.conversion = conversion
         self.versions: dict[str, str] = dict(settings["versions"])
         self.bias = float(settings["bias"])
         self.text_weight = float(settings["text_weight"])
         self.first_stage = first_stage or fallback(text_weight=self.text_weight)
+        self.belief = Belief(**settings.get("belief", {}))
         self._encoder = self.versions["encoder"].encode()
         self._aligned: Aligned | None = None
         self._counts: tuple[AlignedCounts, ...] = ()  # of the newest view and the one before
@@ -137,6 +143,7 @@ class Models:
             creatives=Projected(_array(root / CREATIVE_IDS), _array(root / CREATIVES)),
             sites=Projected(_array(root / SITE_IDS), _array(root / SITES)),
             blender=CompiledBlender.load(root / BLENDER) if (root / BLENDER).exists() else None,
+            conversion=ConversionModel.load(root / BLENDER) if (root / BLENDER).exists() else None,
             settings=settings,
             short=_array(root / SHORT) if SHORT in manifest.files else None,
             axes=np.array(_array(root / AXES)) if AXES in manifest.files else None,
@@ -169,10 +176,12 @@ class Models:
                 for name in counters.ADS
             }
             rows = self.creatives.rows(ids["creative"])
+            pcvr = np.array([candidate.pcvr for candidate in fixed], np.float64)
             known = Aligned(
                 fixed=fixed,
                 ids=ids,
-                pcvr=np.array([candidate.pcvr for candidate in fixed], np.float64),
+                pcvr=pcvr,
+                pcvr_base=self.conversion.base(pcvr) if self.conversion else pcvr,
                 frequency=[frequency_field(number) for number in ids["line_item"].tolist()],
                 vector_row=rows,
                 has_vector=rows < len(self.creatives.ids),
@@ -249,14 +258,15 @@ class RequestScorer:
         if models.blender is not None:
             X = self._features(request, slot, counts, rows, text)
             self._built[slot.id] = (rows, X)
-            pctr = models.blender.predict(X)
+            pctr = models.blender.predict(X, **self._segments(slot, candidates))
         else:
             pctr = prior_ctr(self.raw(request, slot, candidates), text_weight=models.text_weight)
         return Scores(
             text=text,
             pctr=pctr,
-            pcvr=counts.aligned.pcvr[rows],
-            sd=logit_sd(pctr, counts.impressions[rows]),
+            pcvr=self._pcvr(request, slot, counts.aligned, rows, text),
+            sd=logit_sd(pctr, counts.impressions[rows], models.belief),
+            impressions=counts.impressions[rows],
         )
 
     def _features(
@@ -268,6 +278,24 @@ class RequestScorer:
         numbers = features.MISSING_REQUEST | self._of_request(request, slot, counts.aligned, rows)
         numbers["text_score"] = text
         return features.assembled(ads, numbers, size=len(rows))
+
+    def _pcvr(
+        self, request: AdRequest, slot: Slot, aligned: Aligned, rows: IntArray, text: FloatArray
+    ) -> FloatArray:
+        """The smoothed rates of the line items, or what the conversion model makes of them here."""
+        model = self._models.conversion
+        if model is None:
+            return aligned.pcvr[rows]
+        shift = model.shift(features.device_code(request.device), slot.site_id)
+        return model.probabilities(aligned.pcvr_base[rows], text, shift)
+
+    def _segments(self, slot: Slot, candidates: Candidates) -> dict[str, Any]:
+        """Which campaigns and slot these are, for a calibration that asks for it."""
+        blender = self._models.blender
+        if blender is None or not blender.calibration.segments:
+            return {}
+        campaigns = self._models.aligned(candidates.fixed).ids["campaign"]
+        return {"campaign": campaigns[candidates.rows], "slot": slot.id}
 
     def features_of(self, slot: Slot, row: int) -> bytes:
         """What the blender saw of a scored candidate, float32 little endian; empty where it saw nothing.
@@ -374,9 +402,9 @@ def _overall(view: View) -> dict[str, Any]:
     return dict(zip(("global_impressions", "global_clicks", "global_expected"), view.overall, strict=True))
 
 
-def logit_sd(pctr: FloatArray, impressions: FloatArray) -> FloatArray:
-    """Standard deviation of logit(pctr): the posterior's, from how often the creative was seen."""
-    return posterior_sd(impressions, pctr)
+def logit_sd(pctr: FloatArray, impressions: FloatArray, belief: Belief = online.DEFAULT) -> FloatArray:
+    """Standard deviation of logit(pctr): the posterior's, from how often the creative was seen by now."""
+    return online.posterior_sd(impressions, pctr, belief)
 
 
 def _site_vector(sites: Projected, site_id: int) -> Vectors | None:

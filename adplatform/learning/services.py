@@ -26,13 +26,14 @@ from adplatform.learning import (
     training,
     valuation,
 )
-from adplatform.learning.gate import Verdict, judge
+from adplatform.learning.gate import NewestDay, Verdict, judge
 from adplatform.learning.models import ModelVersion, TrainingRun
 from adplatform.learning.profiles import embed_creatives, embed_visitors
 from adplatform.learning.training import FittedMatcher, Material, Stack
 from ml.ctr.calibrate import reliability
 from ml.ctr.runtime import CompiledBlender
 from ml.ctr.train import ClickModel, TrainingError
+from ml.value.conversion import Learned
 
 __all__ = ["TrainingResult", "embed_creatives", "embed_visitors", "train"]
 
@@ -106,10 +107,18 @@ def _train(
     done(4)
     if fitted is None and model is None:
         raise TrainingError("too few impressions with text were clicked to train a matcher")
-    versions, blender = _register(run, at, fitted, model, prepared)
+    learned = training.fit_conversions(prepared, scores, at=at) if model else None
+    versions, blender = _register(run, at, fitted, model, prepared, learned=learned)
     challenger = Stack(matcher, blender or champion.blender, " with ".join(one.name for one in versions))
     return _decide(
-        run, versions, challenger=challenger, champion=champion, prepared=prepared, model=model, at=at
+        run,
+        versions,
+        challenger=challenger,
+        champion=champion,
+        prepared=prepared,
+        model=model,
+        learned=learned,
+        at=at,
     )
 
 
@@ -121,6 +130,7 @@ def _decide(
     champion: Stack,
     prepared: Material,
     model: ClickModel | None,
+    learned: Learned | None,
     at: datetime,
 ) -> TrainingResult:
     day = prepared.newest_day()
@@ -139,9 +149,24 @@ def _decide(
         "importance": explain.importance(prepared, challenger.matcher, model.blender) if model else {},
         "gate": verdict.figures,
         "reliability": reliability(p, day.clicked),
+        "calibration": _calibration(model, challenger, prepared, day) if model else {},
+        "conversion": learned.figures if learned else {},
         "offpolicy": worth or {},
     }
     return _close(run, versions, measured, verdict, at=at)
+
+
+def _calibration(model: ClickModel, challenger: Stack, prepared: Material, day: NewestDay) -> dict[str, Any]:
+    """What was chosen among the candidates and why, and the newest day's reliability without it."""
+    chosen, blender = model.chosen, challenger.blender
+    return {
+        "chosen": chosen.calibration.kind,
+        "why": chosen.why,
+        "candidates": chosen.candidates,
+        "before": reliability(prepared.uncalibrated(blender, challenger.matcher), day.clicked)["bins"]
+        if blender
+        else [],
+    }
 
 
 def _worth(challenger: Stack, champion: Stack, prepared: Material, *, at: datetime) -> dict[str, Any] | None:
@@ -161,8 +186,13 @@ def _register(
     fitted: FittedMatcher | None,
     model: ClickModel | None,
     prepared: Material,
+    *,
+    learned: Learned | None,
 ) -> tuple[list[ModelVersion], CompiledBlender | None]:
-    """Save what was trained as challengers; returns them and the blender as serving will load it."""
+    """Save what was trained as challengers; returns them and the blender as serving will load it.
+
+    A conversion model lies in the blender's folder: what becomes of the one becomes of the other.
+    """
     versions = []
     encoder_id = embeddings.encoder().id
     if fitted:
@@ -170,7 +200,7 @@ def _register(
     if model is None:
         return versions, None
     draft = registry.draft_folder(Kind.BLENDER)
-    model.save(draft)
+    model.save(draft, others=[learned.model] if learned and learned.model else [])
     blender = registry.register(
         kind=Kind.BLENDER,
         draft=draft,

@@ -30,7 +30,7 @@ BATCH = 5_000
 TEXT = NAMES.index("text_score")
 
 DECISIONS = """
-    SELECT i.decision_id, i.served_at, d.features
+    SELECT i.decision_id, i.served_at, d.features, i.campaign_id, i.slot_id
     FROM events_impression AS i JOIN events_addecision AS d ON d.decision_id = i.decision_id
     WHERE i.served_at >= %(since)s AND i.served_at < %(until)s AND i.reason = ANY(%(counted)s)
     ORDER BY i.served_at, i.decision_id
@@ -88,8 +88,9 @@ def _predictions(
     X = np.stack([np.frombuffer(row[2], "<f4") for row, good in zip(rows, usable, strict=True) if good])
     if pair.matcher is not None and pair.matcher.stage == Stage.SHADOW:
         X = _with_text(X, _text_scores(pair.matcher, since=since, until=until, rows=len(rows))[usable])
-    pctr = registry.load_blender(pair.blender).predict(X)
     kept = [row for row, good in zip(rows, usable, strict=True) if good]
+    campaign, slot = (np.array([row[place] for row in kept], np.int64) for place in (3, 4))
+    pctr = registry.load_blender(pair.blender).predict(X, campaign=campaign, slot=slot)
     return [
         ShadowPrediction(version=own, decision_id=row[0], served_at=row[1], pctr=float(p))
         for row, p in zip(kept, pctr.tolist(), strict=True)

@@ -141,6 +141,33 @@ def score_shadow(*, at: datetime, slot: datetime, dry_run: bool, progress: Progr
 
 
 @job(
+    "refresh_engines",
+    title="Refresh the engines",
+    queue="gpu",
+    description="Co-visitation, factors and likeness of content from what visitors did; says whether they help to retrieve.",
+)
+def refresh_engines(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import engine_trials
+
+    done = engine_trials.refresh(at=slot, dry_run=dry_run)
+    counts = {"acts": done.acts, "items": done.items, "visitors": done.visitors, "used": int(done.is_used)}
+    return Outcome(done.verdict, counts)
+
+
+@job(
+    "learn_beliefs",
+    title="Learn how sure predictions are",
+    description="How many impressions a prediction is worth, from what was predicted and clicked: exploration draws by it.",
+)
+def learn_beliefs(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import beliefs
+
+    done = beliefs.learn(at=slot, dry_run=dry_run)
+    counts = {"rows": done.row.rows, "clicks": done.row.clicks, "kept": int(done.row.is_kept)}
+    return Outcome(done.words, counts)
+
+
+@job(
     "score",
     title="Pick ads for every visitor",
     description="The transformer retrieves, the blender ranks: the ten best ads of each consenting visitor.",
@@ -175,6 +202,28 @@ def explain_ads(*, at: datetime, slot: datetime, dry_run: bool, progress: Progre
         else "Told of {told:,} of {line_items:,} line items."
     )
     return Outcome(verb.format(**counts), counts)
+
+
+@job(
+    "find_similar",
+    title="Find similar ads",
+    description="Compares the texts of all ads, sums up how categories do, and suggests categories where none is named.",
+)
+def find_similar(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from adplatform.learning import benchmarks, similar, suggestions
+
+    done = similar.compute(at=at, dry_run=dry_run)
+    counts = {
+        "ads": done.ads,
+        "compared": done.compared,
+        "benchmarks": benchmarks.compute(at=at, dry_run=dry_run),
+        "suggestions": suggestions.compute(at=at, dry_run=dry_run),
+    }
+    verb = "Would compare" if dry_run else "Compared"
+    words = (
+        "{compared:,} of {ads:,} ads; {benchmarks:,} benchmarks, {suggestions:,} suggestions of categories."
+    )
+    return Outcome(f"{verb} {words.format(**counts)}", counts)
 
 
 def _score_shard(*, run: str, number: int, first: int, last: int, at: str, **_: object) -> None:

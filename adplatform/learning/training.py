@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
+from django.conf import settings
 
-from adplatform.learning import dataset, parameters, registry
+from adplatform.learning import conversions, dataset, parameters, registry
 from adplatform.learning.gate import NewestDay
 from adplatform.learning.models import ModelVersion
 from adplatform.learning.scorer import prior_ctr
@@ -25,6 +27,7 @@ from ml.evaluation import metrics
 from ml.schema import Floats, Mask
 from ml.text.matcher import Matcher
 from ml.text.train import TrainReport, train_in_time_order
+from ml.value.conversion import Learned, learn
 
 MOMENT_SECONDS = 1e-3
 FEWEST_TEXT_CLICKS = 60  # fewer clicked pairs teach a matcher nothing
@@ -73,12 +76,21 @@ class Material:
 
     def predict(self, stack: Stack) -> Floats:
         """The stack's click probabilities of the newest day, as it would have served them."""
+        raw, log = self._newest(stack), self.data.log.take(self.split.test)
+        if stack.blender is not None:
+            return stack.blender.predict(features.build(raw), campaign=log.campaign, slot=log.slot)
+        return prior_ctr(raw, text_weight=1.0 if stack.matcher else 0.0)
+
+    def uncalibrated(self, blender: CompiledBlender, matcher: Matcher | None) -> Floats:
+        """The same before calibration: what the trees say."""
+        log_odds = blender.log_odds(features.build(self._newest(Stack(matcher, blender, ""))))
+        p: Floats = 1 / (1 + np.exp(-(log_odds + blender.calibration.offset)))
+        return p
+
+    def _newest(self, stack: Stack) -> dict[str, Floats]:
         rows = self.split.test
         raw = {name: column[rows] for name, column in self.raw.items()}
-        raw["text_score"] = self.data.text_scores(stack.matcher)[rows]
-        if stack.blender is not None:
-            return stack.blender.predict(features.build(raw))
-        return prior_ctr(raw, text_weight=1.0 if stack.matcher else 0.0)
+        return raw | {"text_score": self.data.text_scores(stack.matcher)[rows]}
 
 
 def material(data: dataset.Dataset) -> Material:
@@ -134,7 +146,13 @@ def fit_blender(prepared: Material, scores: Floats, warm_up: Mask | None, *, see
         split=prepared.split,
         seed=seed,
         parameters=parameters.tuned(),
+        most_rows=settings.TRAINING_ROWS,
     )
+
+
+def fit_conversions(prepared: Material, scores: Floats, *, at: datetime) -> Learned:
+    """The conversion model, or why the smoothed rate serves; scores as the blender trained on them."""
+    return learn(conversions.clicks(prepared.data.log, scores, until=at))
 
 
 def figures(p: Floats, day: NewestDay) -> dict[str, float]:

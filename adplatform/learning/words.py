@@ -14,8 +14,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from adplatform.campaigns.models import Creative, Status
 from adplatform.core.money import format_micros
 from adplatform.learning.explain import CLICKED, Explanation, Near
+from adplatform.learning.models import SimilarAds
 from ml.ctr.explain import CONTEXT, EXPLORATION, FATIGUE, HISTORY, QUALITY, TEXT
 
 AUCTION = "auction"
@@ -173,6 +175,35 @@ def _offer(told: Explanation) -> str:
             words += " " + _("Our own rules for this place let it count for more or less than that.")
         return words
     return _("No other ad that fitted offered enough for this place.")
+
+
+def reach(creative: Creative) -> list[str]:
+    """What else "Not interested" and "More like this" would move, in numbers of ads that run now."""
+    others = Creative.objects.filter(
+        line_item=creative.line_item_id, status=Status.ACTIVE, review=Creative.Review.APPROVED
+    )
+    hidden = others.exclude(pk=creative.pk).count()
+    sentences = []
+    if hidden:
+        words = ngettext(
+            "“Not interested” hides this ad and %(n)d other of the same offer.",
+            "“Not interested” hides this ad and %(n)d others of the same offer.",
+            hidden,
+        )
+        sentences.append(words % {"n": hidden})
+    near = SimilarAds.objects.filter(pk=creative.pk).first()
+    if near is not None and near.running:
+        words = ngettext(
+            "%(n)d other ad that runs now is about the same things: you would see it less often then, and more often "
+            "with “More like this”.",
+            "%(n)d other ads that run now, by %(m)d advertisers, are about the same things: you would see them less often "
+            "then, and more often with “More like this”.",
+            near.running,
+        )
+        sentences.append(words % {"n": near.running, "m": near.advertisers})
+    elif near is not None:
+        sentences.append(_("No other ad that runs now is about the same things."))
+    return sentences
 
 
 # --- for the advertiser -----------------------------------------------------------------------------------------------

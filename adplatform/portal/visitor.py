@@ -27,6 +27,7 @@ LABELS: dict[str, tuple[str | Promise, str | Promise]] = {
     hidden.NOT_INTERESTED: (_("Not interested"), _("Hide this ad, and show fewer about the same things")),
     hidden.SEEN_TOO_OFTEN: (_("Seen too often"), _("Do not show this ad for a week")),
     hidden.HIDE_ADVERTISER: (_("Hide this advertiser"), _("Show nothing by this advertiser for 90 days")),
+    hidden.MORE_LIKE_THIS: (_("More like this"), _("Show more about the same things")),
 }
 
 
@@ -71,6 +72,7 @@ def _context(served: Served) -> dict[str, object]:
         "reasons": reasons,
         "is_personal": bool(served.visitor),
         "choices": _choices(served.decision_id.hex()),
+        "reach": words.reach(creative),
         "token": signer.sign("feedback", served),
     }
 

@@ -34,8 +34,6 @@ AHEAD = timedelta(hours=1)  # flights that start within it are taken in; the dec
 SERVED_SOURCES = ("live", "demo")
 LOOKBACK = timedelta(days=30)
 _LONG = 600  # characters of a landing URL that a token does not carry
-_PCVR_STRENGTH = 50.0  # clicks that the mean above weighs as much as
-_PCVR_PRIOR = (1.0, 100.0)  # conversions per clicks before anything is known
 
 
 def slots() -> list[SlotRow]:
@@ -179,8 +177,8 @@ def _row(creative: Creative, remaining: int, pace: float, performance: Performan
         bid_strategy=BidStrategy(campaign.bid_strategy).value,
         bid_micros=line_item.bid_micros,
         target_roas_bp=campaign.target_roas_bp or 10_000,
-        value_micros=performance.value_micros(campaign) or line_item.bid_micros,
-        pcvr=performance.pcvr(line_item.pk, organisation.pk),
+        value_micros=performance.value_micros(line_item) or line_item.bid_micros,
+        pcvr=performance.pcvr(line_item),
         pace=pace if is_even else 1.0,
         remaining_micros=remaining,
         start_at=campaign.start_at,
@@ -213,25 +211,30 @@ def _caps(line_item: LineItem) -> list[CapRow]:
 
 @dataclass(slots=True)
 class Performance:
-    """What the last 30 days say: counts per creative, conversions and their value per line item and advertiser.
+    """What the last 30 days say: counts per creative, conversions and what they are worth per line item.
 
-    A line item's conversion rate leans on its advertiser's, and that on everybody's:
+    A line item's conversion rate leans on its campaign's, that on its advertiser's, and that on everybody's:
     pcvr = (conversions + k·above) / (clicks + k), with k = 50 clicks. A click counts by the share of conversions that
-    come within its age, 1 − exp(−age / mean delay), so that yesterday's clicks do not look barren.
+    come within its age, 1 − exp(−age / mean delay), so that yesterday's clicks do not look barren. Worth leans in the
+    same way on the advertiser's, with the largest amounts cut.
     """
 
     creatives: dict[int, tuple[int, int]] = field(default_factory=dict)
     line_items: dict[int, tuple[float, float]] = field(default_factory=dict)  # matured clicks, conversions
+    campaigns: dict[int, tuple[float, float]] = field(default_factory=dict)
     advertisers: dict[int, tuple[float, float]] = field(default_factory=dict)
-    values: dict[int, tuple[int, int]] = field(default_factory=dict)  # by campaign: conversions, revenue
+    values: conversions.AmountModel = field(default_factory=lambda: conversions.AmountModel({}))
     defaults: dict[int, int] = field(default_factory=dict)  # by advertiser: value of one conversion
     everybody: tuple[float, float] = (0.0, 0.0)  # matured clicks, conversions
 
     @classmethod
     def read(cls, at: datetime) -> Performance:
-        known = cls(defaults=_default_values())
+        known = cls(
+            defaults=_default_values(),
+            values=conversions.values(since=at - LOOKBACK, until=at, sources=SERVED_SOURCES),
+        )
         names = ("creative_id", "line_item_id", "campaign_id", "advertiser_id")
-        sums = {name: Sum(name) for name in ("impressions", "clicks", "conversions", "revenue_micros")}
+        sums = {name: Sum(name) for name in ("impressions", "clicks", "conversions")}
         sums = {f"n_{name}": total for name, total in sums.items()} | {"matured": _matured_clicks(at)}
         rows = HourlyStat.objects.filter(hour__gte=at - LOOKBACK, source__in=SERVED_SOURCES)
         for row in rows.values(*names).annotate(**sums):
@@ -239,21 +242,26 @@ class Performance:
             _add(known.creatives, row["creative_id"], row["n_impressions"], row["n_clicks"])
             _add(known.line_items, row["line_item_id"], clicks, converted)
             _add(known.advertisers, row["advertiser_id"], clicks, converted)
-            _add(known.values, row["campaign_id"], converted, row["n_revenue_micros"])
+            _add(known.campaigns, row["campaign_id"], clicks, converted)
             known.everybody = (known.everybody[0] + clicks, known.everybody[1] + converted)
         return known
 
-    def pcvr(self, line_item_id: int, advertiser_id: int) -> float:
-        clicks, converted = self.everybody
-        everybody = (converted + _PCVR_PRIOR[0]) / (clicks + _PCVR_PRIOR[1])
-        advertiser = _shrunk(self.advertisers.get(advertiser_id, (0, 0)), everybody)
-        return min(1.0, _shrunk(self.line_items.get(line_item_id, (0, 0)), advertiser))
+    def pcvr(self, line_item: LineItem) -> float:
+        rate = conversions.everybodys(*self.everybody)
+        for counts, number in (
+            (self.advertisers, line_item.campaign.organisation_id),
+            (self.campaigns, line_item.campaign_id),
+            (self.line_items, line_item.pk),
+        ):
+            rate = conversions.smoothed(*counts.get(number, (0.0, 0.0)), rate)
+        return min(1.0, rate)
 
-    def value_micros(self, campaign: Campaign) -> int:
-        """Mean value of the campaign's conversions; before the first, what its advertiser's action is worth, and
-        0 where that is not said either (then the line item's own word counts)."""
-        converted, revenue = self.values.get(campaign.pk, (0, 0))
-        return revenue // converted if converted else self.defaults.get(campaign.organisation_id, 0)
+    def value_micros(self, line_item: LineItem) -> int:
+        """Expected value of a conversion; before the advertiser's first, what its action is worth, and 0 where that is
+        not said either (then the line item's own word counts)."""
+        owner = line_item.campaign.organisation_id
+        expected = self.values.expected((owner, line_item.campaign_id, line_item.pk))
+        return self.defaults.get(owner, 0) if expected is None else round(expected)
 
 
 def _matured_clicks(at: datetime) -> Sum:
@@ -265,11 +273,6 @@ def _matured_clicks(at: datetime) -> Sum:
     age = Extract(Value(at) - F("hour"), "epoch", output_field=FloatField())
     come = Value(1.0) - Exp(ExpressionWrapper(-age / delay.total_seconds(), output_field=FloatField()))
     return Sum(ExpressionWrapper(F("clicks") * come, output_field=FloatField()))
-
-
-def _shrunk(counts: tuple[float, float], above: float) -> float:
-    clicks, converted = counts
-    return (converted + _PCVR_STRENGTH * above) / (clicks + _PCVR_STRENGTH)
 
 
 def _add(table: dict[int, tuple[Number, Number]], key: int, first: Number, second: Number) -> None:

@@ -32,7 +32,7 @@ from adplatform.core.http import (
 )
 from adplatform.events.records import FeedbackGiven, PixelConversion, Served
 from adplatform.events.stream import NotStoredError
-from adplatform.learning.hidden import HIDES, MOST_TURNS
+from adplatform.learning.hidden import KINDS, MOST_TURNS
 
 from . import render
 from .decide import Answer, as_json
@@ -325,7 +325,7 @@ def feedback(environ: Environ, token: str) -> Response:
 def _said(body: bytes, served: Served, at: datetime) -> FeedbackGiven:
     given = dict(parse_qsl(body.decode("ascii")))
     kind, turn, is_given = given.get("kind", ""), given.get("turn", ""), given.get("given", "")
-    if kind not in HIDES or is_given not in ("0", "1") or not (turn.isdigit() and int(turn) < MOST_TURNS):
+    if kind not in KINDS or is_given not in ("0", "1") or not (turn.isdigit() and int(turn) < MOST_TURNS):
         raise ValueError("malformed")
     return FeedbackGiven(kind, served, at, int(turn), is_given == "1")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.ctr import environment
-from bench.ctr.contenders import DEEP, NOT_NORMAL_USE, PEERS_BY_NAME, Arena, Run, RunError, ours
+from bench.ctr.contenders import DEEP, NOT_NORMAL_USE, PEERS_BY_NAME, PUBLISHED, Arena, Run, RunError, ours
 from bench.ctr.judging import Judge
 from bench.ctr.sets import SETS, Prepared
 from bench.ctr.table import Row, cost_line, table
@@ -108,10 +108,14 @@ def _against(prepared: Prepared, rows: dict[str, Row], judge: Judge) -> None:
         )
     if rows.get("counters") and rows["counters"].runs:
         print(f"against tuned LightGBM with our counters: log loss {_gap(mine, rows['counters'], judge)}")
-    deep = [rows[name] for name in DEEP if name in rows and rows[name].runs]
-    if deep:
-        best = min(deep, key=lambda row: row.mean("ne", judge))
-        print(cost_line(mine, best))
+    for kind, names in (
+        ("best deep peer", DEEP),
+        ("best as published", PUBLISHED),
+        ("best small one", [name for name in DEEP if name not in PUBLISHED]),
+    ):
+        deep = [rows[name] for name in names if name in rows and rows[name].runs]
+        if deep:
+            print(cost_line(mine, min(deep, key=lambda row: row.mean("ne", judge)), kind))
 
 
 def _bar(name: str, ratio: float) -> str:

@@ -59,15 +59,18 @@ PEERS_BY_NAME = {
     "lightgbm-tuned": Peer("LightGBM, tuned", "trees", "tuned", "columns"),
     "deepctr-dcnv2": Peer("DCNv2 (deepctr-torch)", "deep", "dcnv2", "columns"),
     "deepctr-deepfm": Peer("DeepFM (deepctr-torch)", "deep", "deepfm", "columns"),
-    "fuxi-finalmlp": Peer("FinalMLP (FuxiCTR)", "fuxi", "finalmlp", "columns"),
-    "fuxi-dcnv2": Peer("DCNv2 (FuxiCTR)", "fuxi", "dcnv2", "columns"),
+    "fuxi-finalmlp": Peer("FinalMLP (FuxiCTR), small", "fuxi", "finalmlp", "columns"),
+    "fuxi-dcnv2": Peer("DCNv2 (FuxiCTR), small", "fuxi", "dcnv2", "columns"),
+    "fuxi-finalmlp-published": Peer("FinalMLP (FuxiCTR), published", "fuxi", "finalmlp-published", "columns"),
+    "fuxi-dcnv2-published": Peer("DCNv2 (FuxiCTR), published", "fuxi", "dcnv2-published", "columns"),
     "tfidf-ridge": Peer("TF-IDF ridge", "ridge", "tfidf", "text", is_random=False, ours=True),
     "embedding-ridge": Peer(
         "frozen-embedding ridge", "ridge", "embedding", "text", is_random=False, ours=True
     ),
     "counters": Peer("tuned LightGBM with our counters", "counters", "tuned", "history", ours=True),
 }
-DEEP = ("deepctr-dcnv2", "deepctr-deepfm", "fuxi-finalmlp", "fuxi-dcnv2")
+PUBLISHED = ("fuxi-finalmlp-published", "fuxi-dcnv2-published")
+DEEP = ("deepctr-dcnv2", "deepctr-deepfm", "fuxi-finalmlp", "fuxi-dcnv2", *PUBLISHED)
 NOT_NORMAL_USE = ("prior", "counters")
 
 

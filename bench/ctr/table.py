@@ -62,13 +62,13 @@ def table(rows: list[Row], judge: Judge) -> str:
     return _aligned(lines)
 
 
-def cost_line(mine: Row, deep: Row) -> str:
-    """Processor seconds of our training against those of the best deep peer; text vectors apart."""
+def cost_line(mine: Row, deep: Row, kind: str) -> str:
+    """Processor seconds of our training against those of a deep peer; text vectors apart."""
     ours, theirs = mine.cost("train_seconds"), deep.cost("train_seconds")
     if not ours or not theirs:
         return ""
     verdict = "within" if ours <= theirs / 5 else "MISSES"
-    return f"training {ours:.1f} CPU s against {theirs:.1f} of {deep.title}: {ours / theirs:.2f}, {verdict} a fifth"
+    return f"training {ours:.1f} CPU s against {theirs:.1f} of the {kind} ({deep.title}): {ours / theirs:.2f}, {verdict} a fifth"
 
 
 def _spread(values: list[float], how: str) -> str:

@@ -27,7 +27,7 @@ from adplatform.serving.render import AdText
 from ml import artifacts
 from ml.ctr import features, first_stage
 from ml.ctr.blender import train_blender
-from ml.ctr.calibrate import Level
+from ml.ctr.calibration import Calibration
 from ml.ctr.compile import compile_blender
 from ml.ctr.features import NAMES, SCHEMA
 from ml.ctr.first_stage import axes_of
@@ -205,7 +205,12 @@ def write_blender(folder: Path, rng: np.random.Generator, seed: int) -> None:
     y = (rng.random(len(X)) < 1 / (1 + np.exp(-truth))).astype(float)
     trees = train_blender(X, y, time_order=np.arange(len(X)), seed=seed)
     first = first_stage.fit(X, logit(trees.predict(X)))
-    files = [trees.save(folder), compile_blender(trees, folder), Level(1.0).save(folder), first.save(folder)]
+    files = [
+        trees.save(folder),
+        compile_blender(trees, folder),
+        Calibration().save(folder),
+        first.save(folder),
+    ]
     artifacts.write(
         folder, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=1, data_range=("a", "b")
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from ml import artifacts
 from ml.ctr.features import NAMES, RISING
-from ml.schema import Column, Floats, Vectors
+from ml.schema import Column, Floats, Mask, Vectors
 
 FILE = "blender.txt"
 MOST_TREES = 200
@@ -45,6 +46,11 @@ class Blender:
         """Click probabilities, float64 of shape (n,)."""
         probabilities: Floats = np.asarray(self._booster.predict(X, num_threads=1), dtype=np.float64)
         return probabilities
+
+    def log_odds(self, X: Vectors) -> Floats:
+        """The same before the logistic function."""
+        raw: Floats = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+        return raw
 
     def contributions(self, X: Vectors) -> Floats:
         """What each feature adds to the log odds (exact TreeSHAP), shape (n, features + 1); the last column is the
@@ -100,64 +106,88 @@ def train_blender(
     `time_order` sorts the rows by time (times themselves will do). `y` may be a rate with impressions as
     `weight`. Same inputs and seed give the same file.
     """
-    data = _Data(X, y, weight, list(names))
-    chosen = _parameters(X, names, rising, falling, seed=seed, num_threads=num_threads)
-    chosen |= dict(parameters or {})
     order = np.argsort(time_order, kind="stable")
     cut = max(1, round(len(order) * (1 - latest_share)))
-    earlier, latest = order[:cut], order[cut:]
-    if len(latest) == 0:
-        return _fit(data, order, chosen, trees=most_trees)
-    if not (_has_both_labels(y[earlier]) and _has_both_labels(y[latest])):
-        return _fit(data, order, chosen, trees=1)
-    trees = _best_number_of_trees(data, earlier, latest, chosen, most_trees=most_trees)
-    return _fit(data, order if refit else earlier, chosen, trees=trees)
+    chosen = _parameters(X, names, rising, falling, seed=seed, num_threads=num_threads)
+    data = _Data(X, y, weight, list(names), chosen | dict(parameters or {}))
+    stopped = _stopped(data, order[:cut], order[cut:], most_trees)
+    return _fit(data, order, stopped.trees) if refit else stopped
+
+
+def train_twice(
+    X: Vectors,
+    y: Floats,
+    *,
+    held: Mask,
+    weight: Floats,
+    seed: int,
+    names: Sequence[str],
+    rising: frozenset[str],
+    most_trees: int,
+    parameters: Mapping[str, Any],
+) -> tuple[Blender, Blender]:
+    """(fitted without the held rows, which chose its number of trees; as many trees fitted on all rows)."""
+    chosen = _parameters(X, names, rising, frozenset(), seed=seed, num_threads=1)
+    data = _Data(X, y, weight, list(names), chosen | dict(parameters))
+    stopped = _stopped(data, np.flatnonzero(~held), np.flatnonzero(held), most_trees)
+    return stopped, _fit(data, np.arange(len(X)), stopped.trees)
 
 
 @dataclass(frozen=True)
 class _Data:
+    """All rows are put into bins once; whoever fits on a part shares them."""
+
     X: Vectors
     y: Floats
     weight: Floats | None
     names: list[str]
+    parameters: dict[str, Any]
 
-    def dataset(self, rows: Column, reference: Any = None) -> Any:
+    @cached_property
+    def binned(self) -> Any:
         import lightgbm
 
-        return lightgbm.Dataset(
-            self.X[rows],
-            self.y[rows],
-            weight=None if self.weight is None else self.weight[rows],
+        data = lightgbm.Dataset(
+            self.X,
+            self.y,
+            weight=self.weight,
             feature_name=self.names,
-            reference=reference,
+            params=self.parameters,
+            free_raw_data=False,
         )
+        return data.construct()
+
+    def part(self, rows: Column) -> Any:
+        """Of these rows, whatever their order."""
+        return self.binned if len(rows) == len(self.X) else self.binned.subset(np.sort(rows))
 
 
 def _has_both_labels(y: Floats) -> bool:
     return len(y) > 0 and bool(y.max() > 0) and bool(y.min() < 1)
 
 
-def _best_number_of_trees(
-    data: _Data, earlier: Column, latest: Column, parameters: dict[str, Any], *, most_trees: int
-) -> int:
+def _stopped(data: _Data, earlier: Column, latest: Column, most_trees: int) -> Blender:
+    """Fitted on the earlier rows until the latest gain no more."""
     import lightgbm
 
-    fitted_on = data.dataset(earlier)
+    if len(latest) == 0:
+        return _fit(data, earlier, most_trees)
+    if not (_has_both_labels(data.y[earlier]) and _has_both_labels(data.y[latest])):
+        return _fit(data, earlier, 1)
     booster = lightgbm.train(
-        parameters,
-        fitted_on,
+        data.parameters,
+        data.part(earlier),
         num_boost_round=most_trees,
-        valid_sets=[data.dataset(latest, reference=fitted_on)],
+        valid_sets=[data.part(latest)],
         callbacks=[lightgbm.early_stopping(PATIENCE_TREES, verbose=False)],
     )
-    return max(1, int(booster.best_iteration))
+    return Blender(booster.model_to_string(num_iteration=max(1, int(booster.best_iteration))))
 
 
-def _fit(data: _Data, rows: Column, parameters: dict[str, Any], *, trees: int) -> Blender:
+def _fit(data: _Data, rows: Column, trees: int) -> Blender:
     import lightgbm
 
-    booster = lightgbm.train(parameters, data.dataset(rows), num_boost_round=trees)
-    return Blender(booster.model_to_string())
+    return Blender(lightgbm.train(data.parameters, data.part(rows), num_boost_round=trees).model_to_string())
 
 
 def _parameters(

@@ -9,6 +9,14 @@ import numpy as np
 
 from ml.schema import Floats, Mask
 
+LEAST_SHARE = 0.01  # of the non-clicks: below it a handful of them would stand for everything
+
+
+def share_for(clicked: Floats, most_rows: int) -> float:
+    """The share of the non-clicks with which all rows are about `most_rows`; 1 where they are no more anyway."""
+    clicks, rest = float((clicked > 0).sum()), float((clicked <= 0).sum())
+    return 1.0 if clicks + rest <= most_rows else max(LEAST_SHARE, (most_rows - clicks) / rest)
+
 
 def sampled_rows(clicked: Floats, *, share: float, seed: int) -> Mask:
     """All clicks, and this share of the rest."""

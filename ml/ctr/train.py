@@ -1,25 +1,27 @@
-"""From an impression log to a click model that may be served: split by time, blender, level, honest comparison.
+"""From an impression log to a click model that may be served: split by time, blender, calibration, honest comparison.
 
-The newest day is the test, the day before it the validation (it stops the trees and gives the level), the rest
+The newest day is the test, the day before it the validation (it stops the trees and calibrates), the rest
 trains. What is returned was never fitted on the test day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ml import artifacts
+from ml.ctr import calibrate, features, sampling
 from ml.ctr import compile as compiler
-from ml.ctr import features
 from ml.ctr.blender import Blender, train_blender
-from ml.ctr.calibrate import Level, freshest_level
+from ml.ctr.calibrate import Choice, Window
+from ml.ctr.first_stage import FirstStage
+from ml.ctr.first_stage import fit as fit_first_stage
 from ml.ctr.replay import replay
 from ml.ctr.runtime import KIND
 from ml.data import usable_rows
@@ -30,7 +32,14 @@ from ml.schema import Floats, ImpressionLog, Mask, Vectors
 DAY_SECONDS = 86_400
 FEWEST_DAYS = 4  # with fewer, parts are shares of the rows
 SHARES = (0.7, 0.85)
+MOST_ROWS = 2_000_000  # that trees are grown on; more cost minutes and change nothing measurable
 FULL, COUNTERS, TRANSFORMER, PRIOR = "full", "counters only", "transformer only", "prior"
+
+
+class Saved(Protocol):
+    """Something that writes one file into a model folder and says how it is named."""
+
+    def save(self, folder: Path | str) -> str: ...
 
 
 class TrainingError(Exception):
@@ -48,7 +57,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ClickModel:
-    """A blender with its level, and how it did on the test day beside simpler models.
+    """A blender with its calibration, and how it did on the test day beside simpler models.
 
     `metrics` maps "full", "counters only" (no transformer), "transformer only" (no blender) and "prior" to
     their summaries; `gain` is (mean, low, high) of log loss per impression that the full model saves on
@@ -56,7 +65,8 @@ class ClickModel:
     """
 
     blender: Blender
-    level: Level
+    chosen: Choice
+    first_stage: FirstStage
     metrics: dict[str, dict[str, float]]
     gain: tuple[float, float, float]
     importance: dict[str, float]
@@ -65,17 +75,24 @@ class ClickModel:
     data_range: tuple[str, str]
     seed: int
 
-    def save(self, folder: Path | str) -> artifacts.Manifest:
-        """Trees as text and compiled, level, manifest."""
+    def predict(self, X: Vectors, log: ImpressionLog) -> Floats:
+        """Calibrated click probabilities of these features of the log's rows."""
+        return calibrated(self.blender, self.chosen, X, log)
+
+    def save(self, folder: Path | str, *, others: Sequence[Saved] = ()) -> artifacts.Manifest:
+        """Trees as text and compiled, calibration, what else belongs to it, manifest."""
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
-        files = [self.blender.save(root), compiler.compile_blender(self.blender, root), self.level.save(root)]
+        trees = [self.blender.save(root), compiler.compile_blender(self.blender, root)]
+        own = (self.chosen.calibration, self.first_stage)
+        files = [*trees, *(one.save(root) for one in own), *(other.save(root) for other in others)]
         figures = {
             **self.metrics,
             "gain": list(self.gain),
             "importance": self.importance,
             "rows": self.rows,
             "refused": self.refused,
+            "first_stage_explained": self.first_stage.explained,
         }
         return artifacts.write(
             root,
@@ -107,13 +124,15 @@ def train_click_model(
     seed: int = 0,
     num_threads: int = 1,
     parameters: Mapping[str, Any] | None = None,
+    most_rows: int = MOST_ROWS,
 ) -> ClickModel:
     """Train and compare on one log; rows that contradict themselves or repeat are left out and counted.
 
     `text_score` are log odds of a matcher that did not see the row (ml.text.train.train_in_time_order); rows of
-    `warm_up` feed the counters but train no trees. `parameters` are LightGBM's, instead of the blender's own.
+    `warm_up` feed the counters but train no trees. `parameters` are LightGBM's, instead of the blender's own. Beyond
+    `most_rows` the trees see all clicks and a share of the rest, and the odds are put right (ml.ctr.sampling).
     """
-    fit = partial(_fit, seed=seed, num_threads=num_threads, parameters=parameters)
+    fit = partial(_fit, seed=seed, num_threads=num_threads, parameters=parameters, most_rows=most_rows)
     usable, refused = usable_rows(log)
     log = log.take(usable)
     if split is None:
@@ -126,20 +145,22 @@ def train_click_model(
     y, test = log.clicked, split.test
     X = features.build(replay(log, text_score=text_score))
     fitted_on = (split.train | split.validation) & ~warm_up
-    blender, level = fit(X, y, log, split, fitted_on)
+    blender, chosen = fit(X, y, log, split, fitted_on)
+    first_stage = fit_first_stage(X[fitted_on], blender.log_odds(X[fitted_on]))
     predictions = {
-        FULL: level.apply(blender.predict(X[test])),
+        FULL: calibrated(blender, chosen, X[test], log.take(test)),
         PRIOR: np.full(int(test.sum()), y[~test].mean()),
     }
     X[:, features.NAMES.index("text_score")] = np.nan
-    without, its_level = fit(X, y, log, split, fitted_on)
-    predictions[COUNTERS] = its_level.apply(without.predict(X[test]))
+    without, its_choice = fit(X, y, log, split, fitted_on)
+    predictions[COUNTERS] = calibrated(without, its_choice, X[test], log.take(test))
     if text_score is not None:
         predictions[TRANSFORMER] = _transformer_alone(text_score, y, split)
     saved = _losses(predictions[COUNTERS], y[test]) - _losses(predictions[FULL], y[test])
     return ClickModel(
         blender=blender,
-        level=level,
+        chosen=chosen,
+        first_stage=first_stage,
         metrics={name: metrics.summary(p, y[test]) for name, p in predictions.items()},
         gain=metrics.mean_interval(saved, _visitor_clusters(log.take(test))),
         importance=blender.importance(),
@@ -160,20 +181,33 @@ def _fit(
     seed: int,
     num_threads: int,
     parameters: Mapping[str, Any] | None = None,
-) -> tuple[Blender, Level]:
-    """Trees stopped on the validation part, and the level of that part."""
+    most_rows: int = MOST_ROWS,
+) -> tuple[Blender, Choice]:
+    """Trees stopped on the validation part, and the calibration chosen on the whole of that part."""
+    share = sampling.share_for(y[rows], most_rows)
+    kept = rows & sampling.sampled_rows(y, share=share, seed=seed)
     blender = train_blender(
-        X[rows],
-        y[rows],
-        time_order=log.time[rows],
-        latest_share=float(split.validation[rows].mean()),
+        X[kept],
+        y[kept],
+        time_order=log.time[kept],
+        latest_share=float(split.validation[kept].mean()),
         refit=False,
         seed=seed,
         num_threads=num_threads,
         parameters=parameters,
     )
     fresh = split.validation
-    return blender, freshest_level(blender.predict(X[fresh]), y[fresh], log.time[fresh], share=1.0)
+    chosen = calibrate.choose(_window(log.take(fresh), blender.log_odds(X[fresh]) + np.log(share)))
+    return blender, replace(chosen, calibration=replace(chosen.calibration, offset=float(np.log(share))))
+
+
+def _window(log: ImpressionLog, log_odds: Floats) -> Window:
+    return Window(log_odds, log.clicked, log.time, _visitor_clusters(log), log.campaign, log.slot)
+
+
+def calibrated(blender: Blender, chosen: Choice, X: Vectors, log: ImpressionLog) -> Floats:
+    """What the two would serve for these rows."""
+    return chosen.calibration.probabilities(blender.log_odds(X), campaign=log.campaign, slot=log.slot)
 
 
 def _transformer_alone(text_score: Floats, y: Floats, split: Split) -> Floats:

@@ -8,223 +8,286 @@ clicked by the same people, likeness of the text to what the user clicked.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
-from ml.schema import Vectors
+import numpy as np
+
+from ml.schema import Floats, Ints, Vectors
+from ml.table.asof import Events, Past, spans
 from ml.table.reading import Rows
 
-NAN = float("nan")
 REMEMBERED_CLICKS = 20
 RESIDUAL_STRENGTH = 3.0
-USER_FADING, ITEM_FADING, OVERALL_FADING = 0.85, 0.97, 0.999
+OVERALL_STRENGTH = 20.0
+COMPANY_STRENGTH = 5.0
+OVERALL_FADING = 0.999
+FADING = {"user": 0.85, "item": 0.97}
+FACTS = ("log_seen", "rate", "residual", "fading_rate", "fading_residual", "ago")
+COSINES_AT_ONCE = 32_768
 
-# Positions within the state of one entity.
-SEEN, CLICKED, RESIDUAL, FADING_SEEN, FADING_CLICKED, FADING_RESIDUAL, LAST = range(7)
 
+@dataclass(frozen=True)
+class Table:
+    """What all views of a table share. `sets` holds, per category column, where each row's values begin, and all
+    values one after the other; `base_rate` is that of the training rows."""
 
-Event = tuple[float, float, float]  # rate, weight, time
+    rows: Rows
+    vectors: Vectors | None
+    sets: list[tuple[Ints, Ints]]
+    base_rate: float
 
+    @classmethod
+    def of(cls, rows: Rows, vectors: Vectors | None) -> Table:
+        """Of the rows as read."""
+        train = ~rows.is_test & (rows.weight > 0)
+        base = float(np.average(rows.rate[train], weights=rows.weight[train])) if train.any() else 0.5
+        return cls(rows, vectors if rows.user is not None else None, [_flat(s) for s in rows.sets], base)
 
-@dataclass
-class _Columns:
-    """The table as plain lists: a walk over rows in Python is several times faster over these."""
+    @property
+    def strength(self) -> float:
+        """How many impressions at everybody's rate an entity starts with."""
+        return min(200.0, max(5.0, 5 / math.sqrt(max(self.base_rate, 1e-6))))
 
-    user: list[int] | None
-    item: list[int] | None
-    sets: list[list[tuple[int, ...]]]
-    time: list[float] | None
-    text: list[int] | None
+    @property
+    def entities(self) -> dict[str, Ints]:
+        """The columns of users and items that there are."""
+        return {name: key for name in FADING if (key := getattr(self.rows, name)) is not None}
+
+    def names(self) -> list[str]:
+        """Of the features, in order."""
+        names = ["overall_recent", *(f"{name}_{fact}" for name in self.entities for fact in FACTS)]
+        if len(self.entities) == 2:
+            names += ["pair_seen", "pair_clicked", "pair_ago"]
+            names += ["company_total", "company_largest", "company_size"]
+        for name in self.rows.meaning.categorical:
+            names += [f"{name}_log_seen", f"{name}_rate"]
+            if self.rows.user is not None:
+                names += [f"user_{name}_seen", f"user_{name}_residual"]
+        if self.vectors is not None:
+            names += ["likeness_mean", "likeness_largest", "likeness_newest"]
+        return names
 
 
 class History:
-    """Observes rows with their outcome, and describes any row by what was observed."""
+    """What rows know of `events`, rows whose outcome was known by then, in that order: row i of the first `cut[i]`."""
 
-    def __init__(self, rows: Rows, *, base_rate: float, vectors: Vectors | None) -> None:
-        self._columns = _Columns(
-            user=None if rows.user is None else rows.user.tolist(),
-            item=None if rows.item is None else rows.item.tolist(),
-            sets=rows.sets,
-            time=None if rows.time is None else rows.time.tolist(),
-            text=None if rows.text is None else rows.text.tolist(),
-        )
-        self._vectors = vectors if rows.user is not None else None
-        self._strength = min(200.0, max(5.0, 5 / math.sqrt(max(base_rate, 1e-6))))
-        self._base = base_rate
-        self._overall = [0.0, 0.0, base_rate]
+    def __init__(self, table: Table, events: Ints, wanted: Ints, cut: Ints) -> None:
+        rows = table.rows
+        self._table, self._events, self._wanted, self._cut = table, events, wanted, cut
+        self._weight = rows.weight[events]
+        self._clicked = rows.rate[events] * self._weight
+        self._keys = table.entities
+        self._of = {name: self._sorted(key[events]) for name, key in self._keys.items()}
+
+    def features(self) -> list[Floats]:
+        """A column per name of the table."""
+        found = [self._recent_rate()]
+        for name in self._keys:
+            found += self._entity(name)
+        if len(self._keys) == 2:
+            found += [*self._pair(), *self._company()]
+        for place in range(len(self._table.sets)):
+            found += self._set(place)
+        if self._table.vectors is not None:
+            found += self._likeness(self._table.vectors)
+        return found
+
+    def _sorted(self, key: Ints) -> tuple[Events, Ints]:
+        """(events of known entities, their numbers)."""
+        number = np.flatnonzero(key >= 0)
+        return Events.of(key[number], number, len(self._events) + 1), number
+
+    def _recent_rate(self) -> Floats:
         # Out of fold, the other folds' rate is the higher, the lower a fold's own: as a feature it would give labels away.
-        self._has_time = rows.time is not None
-        self._users: dict[int, list[float]] = {}
-        self._items: dict[int, list[float]] = {}
-        self._pairs: dict[tuple[int, int], list[float]] = {}
-        self._values: list[dict[int, list[float]]] = [{} for _ in rows.sets]
-        self._user_values: list[dict[tuple[int, int], list[float]]] = [{} for _ in rows.sets]
-        self._recent: dict[int, deque[tuple[int, int]]] = {}
-        self._together: dict[tuple[int, int], float] = {}
-        self.names, self.rising = self._feature_names(rows)
+        base = self._table.base_rate
+        if self._table.rows.time is None:
+            return np.full(len(self._wanted), base)
+        levels = [base]
+        kept = (OVERALL_FADING**self._weight).tolist()
+        for share, rate in zip(kept, self._table.rows.rate[self._events].tolist(), strict=True):
+            levels.append(share * levels[-1] + (1 - share) * rate)
+        return np.array(levels)[self._cut]
 
-    def describe(self, row: int) -> list[float]:
-        """The features of a row, in the order of `names`."""
-        c = self._columns
-        now = c.time[row] if c.time is not None else NAN
-        user = c.user[row] if c.user is not None else -1
-        item = c.item[row] if c.item is not None else -1
-        found = [self._overall[2]]
-        if c.user is not None:
-            found += self._entity(self._users.get(user) if user >= 0 else None, now)
-        if c.item is not None:
-            found += self._entity(self._items.get(item) if item >= 0 else None, now)
-        if c.user is not None and c.item is not None:
-            found += self._pair(user, item, now)
-            found += self._company(user, item)
-        for place, column in enumerate(c.sets):
-            found += self._set(place, column[row], user)
-        if self._vectors is not None:
-            found += self._likeness(user, row)
-        return found
+    @cached_property
+    def _overall(self) -> Floats:
+        """Everybody's rate after so many events; out of fold always the base rate."""
+        base, known = self._table.base_rate, len(self._events)
+        if self._table.rows.time is None:
+            return np.full(known + 1, base)
+        everybody = Events.of(np.zeros(known, np.int64), np.arange(known), known + 1)
+        clicked, seen = (np.append(0.0, everybody.sums(of)) for of in (self._clicked, self._weight))
+        return (clicked + OVERALL_STRENGTH * base) / (seen + OVERALL_STRENGTH)
 
-    def observe(self, row: int, rate: float, weight: float) -> None:
-        """Add what happened at a row."""
-        c = self._columns
-        event = (rate, weight, c.time[row] if c.time is not None else NAN)
-        user = c.user[row] if c.user is not None else -1
-        item = c.item[row] if c.item is not None else -1
-        of_user = self._users.setdefault(user, _nothing()) if user >= 0 else _nothing()
-        of_item = self._items.setdefault(item, _nothing()) if item >= 0 else _nothing()
-        by_item, by_user = self._smoothed(of_item), self._smoothed(of_user)
-        _add(of_user, event, by_item, USER_FADING)
-        _add(of_item, event, by_user, ITEM_FADING)
-        for place, column in enumerate(c.sets):
-            for value in column[row]:
-                _add(self._values[place].setdefault(value, _nothing()), event, by_user, 1.0)
-                if user >= 0:
-                    of_both = self._user_values[place].setdefault((user, value), _nothing())
-                    _add(of_both, event, by_item, 1.0)
-        if self._has_time:
-            self._overall[0] += weight
-            self._overall[1] += weight * rate
-            fading = OVERALL_FADING**weight
-            self._overall[2] = fading * self._overall[2] + (1 - fading) * rate
-        if user >= 0 and (item >= 0 or c.text is not None):
-            self._remember(user, item, row, event)
+    def _rate(self, clicked: Floats, seen: Floats, parent: Floats) -> Floats:
+        strength = self._table.strength
+        return (clicked + strength * parent) / (seen + strength)
 
-    def _remember(self, user: int, item: int, row: int, event: Event) -> None:
-        if item >= 0:
-            _add(self._pairs.setdefault((user, item), _nothing()), event, 0.0, 1.0)
-        if event[0] * event[1] < 0.5:
-            return
-        recent = self._recent.setdefault(user, deque(maxlen=REMEMBERED_CLICKS))
-        for earlier, _ in recent:
-            if earlier != item:
-                pair = (earlier, item) if earlier < item else (item, earlier)
-                self._together[pair] = self._together.get(pair, 0.0) + 1
-        recent.append((item, self._columns.text[row] if self._columns.text is not None else -1))
+    @cached_property
+    def _expected(self) -> dict[str, Floats]:
+        """What an entity's smoothed rate promised of each event just before it."""
+        promised = {}
+        for name in FADING:
+            promised[name] = self._overall[:-1].copy()
+            if name in self._of:
+                of, number = self._of[name]
+                clicked, seen = of.sums_before(self._clicked[number]), of.sums_before(self._weight[number])
+                promised[name][number] = self._rate(clicked, seen, self._overall[number])
+        return promised
 
-    def _overall_rate(self) -> float:
-        return (self._overall[1] + 20 * self._base) / (self._overall[0] + 20)
+    def _residual(self, other: str) -> Floats:
+        """Clicks beyond what the other side of an event promised."""
+        return self._clicked - self._weight * self._expected[other]
 
-    def _smoothed(self, state: list[float] | None) -> float:
-        parent = self._overall_rate()
-        if state is None:
-            return parent
-        return (state[CLICKED] + self._strength * parent) / (state[SEEN] + self._strength)
+    @cached_property
+    def _pasts(self) -> dict[str, Past]:
+        return {
+            name: of.before(self._keys[name][self._wanted], self._cut) for name, (of, _) in self._of.items()
+        }
 
-    def _entity(self, state: list[float] | None, now: float) -> list[float]:
-        if state is None:
-            return [0.0, self._overall_rate(), 0.0, NAN, 0.0, NAN]
+    def _entity(self, name: str) -> list[Floats]:
+        (of, number), past, kept = self._of[name], self._pasts[name], FADING[name]
+        residual = self._residual("item" if name == "user" else "user")[number]
+        seen, clicked = self._weight[number], self._clicked[number]
+        total = past.newest(of.sums(seen))
+        fading = past.newest(of.fading(seen, kept))
+        rate = np.full(len(total), np.nan)
+        np.divide(past.newest(of.fading(clicked, kept)), fading, out=rate, where=fading > 0)
         return [
-            math.log1p(state[SEEN]),
-            self._smoothed(state),
-            state[RESIDUAL] / (state[SEEN] + RESIDUAL_STRENGTH),
-            state[FADING_CLICKED] / state[FADING_SEEN] if state[FADING_SEEN] > 0 else NAN,
-            state[FADING_RESIDUAL] / (state[FADING_SEEN] + RESIDUAL_STRENGTH),
-            _ago(now, state[LAST]),
+            np.log1p(total),
+            self._rate(past.newest(of.sums(clicked)), total, self._overall[self._cut]),
+            past.newest(of.sums(residual)) / (total + RESIDUAL_STRENGTH),
+            rate,
+            past.newest(of.fading(residual, kept)) / (fading + RESIDUAL_STRENGTH),
+            self._ago(past, of, number),
         ]
 
-    def _pair(self, user: int, item: int, now: float) -> list[float]:
-        state = self._pairs.get((user, item))
-        if state is None:
-            return [0.0, 0.0, NAN]
-        return [state[SEEN], state[CLICKED], _ago(now, state[LAST])]
+    def _ago(self, past: Past, of: Events, number: Ints) -> Floats:
+        """Log of the seconds since the last event; NaN where there is none, or a table has no time."""
+        time = self._table.rows.time
+        if time is None:
+            return np.full(len(self._wanted), np.nan)
+        last = past.newest(time[self._events[number[of.order]]], np.nan)
+        return np.log1p(np.maximum(0.0, time[self._wanted] - last))
 
-    def _company(self, user: int, item: int) -> list[float]:
+    def _pair(self) -> list[Floats]:
+        user, item = self._keys["user"], self._keys["item"]
+        key = np.where((user < 0) | (item < 0), -1, user * (item.max(initial=0) + 1) + item)
+        of, number = self._sorted(key[self._events])
+        past = of.before(key[self._wanted], self._cut)
+        seen, clicked = (past.newest(of.sums(values[number])) for values in (self._weight, self._clicked))
+        return [seen, clicked, self._ago(past, of, number)]
+
+    @cached_property
+    def _clicks(self) -> tuple[Events, Ints, Past]:
+        """Clicks of known users: their order by user, their numbers, and which of them each row knows."""
+        user = self._keys["user"]
+        number = np.flatnonzero((user[self._events] >= 0) & (self._clicked >= 0.5))
+        of = Events.of(user[self._events[number]], number, len(self._events) + 1)
+        return of, number[of.order], of.before(user[self._wanted], self._cut)
+
+    def _company(self) -> list[Floats]:
         """How often people who clicked what this user clicked also clicked this item: sum and largest cosine."""
-        recent = self._recent.get(user)
-        if not recent:
-            return [NAN, NAN, 0.0]
-        of_item = self._items.get(item)
-        mine = of_item[CLICKED] if of_item is not None else 0.0
-        total = largest = 0.0
-        for earlier, _ in recent:
-            count = self._together.get((earlier, item) if earlier < item else (item, earlier))
-            if count is not None:
-                cosine = count / math.sqrt((self._items[earlier][CLICKED] + 5) * (mine + 5))
-                total += cosine
-                largest = max(largest, cosine)
-        return [total, largest, float(len(recent))]
+        _, number, past = self._clicks
+        row, place = past.places(REMEMBERED_CLICKS)
+        item = self._keys["item"]
+        earlier, now = item[self._events[number[place]]], item[self._wanted[row]]
+        times = self._times_together(earlier, now, self._cut[row])
+        hit = np.flatnonzero(times)
+        row, cut = row[hit], self._cut[row[hit]]
+        clicks = [self._item_clicks(side[hit], cut) + COMPANY_STRENGTH for side in (earlier, now)]
+        cosine = times[hit] / np.sqrt(clicks[0] * clicks[1])
+        total, largest = np.bincount(row, cosine, len(self._wanted)), np.zeros(len(self._wanted))
+        np.maximum.at(largest, row, cosine)
+        size = np.minimum(past.end - past.begin, REMEMBERED_CLICKS).astype(np.float64)
+        return [np.where(past.is_empty, np.nan, total), np.where(past.is_empty, np.nan, largest), size]
 
-    def _set(self, place: int, values: tuple[int, ...], user: int) -> list[float]:
-        if not values:
-            return [NAN] * (4 if self._columns.user is not None else 2)
-        states = [self._values[place].get(value) for value in values]
-        seen = [state[SEEN] if state is not None else 0.0 for state in states]
+    def _item_clicks(self, item: Ints, cut: Ints) -> Floats:
+        of, number = self._of["item"]
+        return of.before(item, cut).newest(of.sums(self._clicked[number]))
+
+    def _times_together(self, earlier: Ints, now: Ints, cut: Ints) -> Ints:
+        """How often somebody had clicked both items by then, the second within REMEMBERED_CLICKS of the first."""
+        of, number, _ = self._clicks
+        item = self._keys["item"]
+        clicked = item[self._events[number]]
+        here = np.arange(len(number))
+        which, place = Past(of.first, here).places(REMEMBERED_CLICKS)
+        width = int(item.max(initial=0)) + 1
+        together = _unordered(clicked[which], clicked[place], width)
+        asked = _unordered(earlier, now, width)
+        known = np.flatnonzero(together >= 0)
+        known = known[np.argsort(number[which[known]], kind="stable")]
+        pairs, code = np.unique(together[known], return_inverse=True)
+        of_pairs = Events.of(code.astype(np.int64), number[which[known]], len(self._events) + 1)
+        asked_code = np.minimum(np.searchsorted(pairs, asked), max(len(pairs) - 1, 0))
+        times = np.zeros(len(asked), dtype=np.int64)
+        hit = np.flatnonzero(pairs[asked_code] == asked) if len(pairs) else np.empty(0, np.int64)
+        past = of_pairs.before(asked_code[hit], cut[hit])
+        times[hit] = past.end - past.begin
+        return times
+
+    def _set(self, place: int) -> list[Floats]:
+        starts, values = self._table.sets[place]
+        user = self._keys.get("user")
+        event, at = spans(starts[self._events], starts[self._events + 1])
+        row, wanted = spans(starts[self._wanted], starts[self._wanted + 1])
+        cut, count = self._cut[row], np.bincount(row, minlength=len(self._wanted))
+        empty = np.where(count == 0, np.nan, 1.0)
+        size = np.maximum(count, 1)
+        of = Events.of(values[at], event, len(self._events) + 1)
+        past = of.before(values[wanted], cut)
+        seen, clicked = (past.newest(of.sums(amount[event])) for amount in (self._weight, self._clicked))
+        rate = self._rate(clicked, seen, self._overall[cut])
         found = [
-            math.log1p(sum(seen) / len(values)),
-            sum(self._smoothed(state) for state in states) / len(values),
+            np.log1p(np.bincount(row, seen, len(count)) / size) * empty,
+            np.bincount(row, rate, len(count)) / size * empty,
         ]
-        if self._columns.user is not None:
-            own = [self._user_values[place].get((user, value)) for value in values]
-            times = sum(state[SEEN] for state in own if state is not None)
-            residual = sum(state[RESIDUAL] for state in own if state is not None)
-            found += [times / len(values), residual / (times + RESIDUAL_STRENGTH)]
-        return found
+        if user is None:
+            return found
+        if self._pasts["user"].is_empty.all():  # as where people of the test are new
+            return [*found, 0.0 * empty, 0.0 * empty]
+        width = int(values.max(initial=0)) + 1
+        known = np.flatnonzero(user[self._events[event]] >= 0)
+        event, at = event[known], at[known]
+        own = Events.of(user[self._events[event]] * width + values[at], event, len(self._events) + 1)
+        asked = user[self._wanted[row]]
+        past = own.before(np.where(asked < 0, -1, asked * width + values[wanted]), cut)
+        times = np.bincount(row, past.newest(own.sums(self._weight[event])), len(count))
+        residual = np.bincount(row, past.newest(own.sums(self._residual("item")[event])), len(count))
+        return [*found, times / size * empty, residual / (times + RESIDUAL_STRENGTH) * empty]
 
-    def _likeness(self, user: int, row: int) -> list[float]:
+    def _likeness(self, vectors: Vectors) -> list[Floats]:
         """Cosine of the row's text with the texts that the user clicked last: mean, largest, newest."""
-        recent = self._recent.get(user)
-        if not recent or self._vectors is None or self._columns.text is None:
-            return [NAN, NAN, NAN]
-        cosines = self._vectors[[text for _, text in recent]] @ self._vectors[self._columns.text[row]]
-        return [float(cosines.mean()), float(cosines.max()), float(cosines[-1])]
-
-    def _feature_names(self, rows: Rows) -> tuple[list[str], frozenset[str]]:
-        names = ["overall_recent"]
-        entities = [name for name, column in (("user", rows.user), ("item", rows.item)) if column is not None]
-        for entity in entities:
-            names += [
-                f"{entity}_{fact}"
-                for fact in ("log_seen", "rate", "residual", "fading_rate", "fading_residual", "ago")
-            ]
-        if len(entities) == 2:
-            names += ["pair_seen", "pair_clicked", "pair_ago"]
-            names += ["company_total", "company_largest", "company_size"]
-        for name in rows.meaning.categorical:
-            names += [f"{name}_log_seen", f"{name}_rate"]
-            if rows.user is not None:
-                names += [f"user_{name}_seen", f"user_{name}_residual"]
-        if self._vectors is not None:
-            names += ["likeness_mean", "likeness_largest", "likeness_newest"]
-        rising = {name for name in names if name.endswith("_rate") and "fading" not in name}
-        return names, frozenset(rising)
+        text = self._table.rows.text
+        _, number, past = self._clicks
+        found = np.full((3, len(self._wanted)), np.nan)
+        if text is None:
+            return list(found)
+        row, place = past.places(REMEMBERED_CLICKS)
+        clicked, now = text[self._events[number[place]]], text[self._wanted[row]]
+        cosine = np.empty(len(row))
+        for start in range(0, len(row), COSINES_AT_ONCE):
+            part = slice(start, start + COSINES_AT_ONCE)
+            cosine[part] = np.einsum("ij,ij->i", vectors[clicked[part]], vectors[now[part]])
+        known = ~past.is_empty
+        size = np.bincount(row, minlength=len(self._wanted))
+        last = np.cumsum(size)[known] - 1
+        found[0, known] = np.bincount(row, cosine, len(size))[known] / size[known]
+        found[1, known] = np.maximum.reduceat(cosine, last - size[known] + 1) if known.any() else 0
+        found[2, known] = cosine[last]
+        return list(found)
 
 
-def _nothing() -> list[float]:
-    return [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN]
+def _unordered(one: Ints, other: Ints, width: int) -> Ints:
+    """A number per pair of items whatever their order; −1 for an item with itself, or where one is missing."""
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    return np.where((low < 0) | (low == high), -1, low * width + high)
 
 
-def _add(state: list[float], event: Event, expected: float, fading: float) -> None:
-    rate, weight, now = event
-    clicked = rate * weight
-    residual = clicked - weight * expected
-    state[SEEN] += weight
-    state[CLICKED] += clicked
-    state[RESIDUAL] += residual
-    state[FADING_SEEN] = fading * state[FADING_SEEN] + weight
-    state[FADING_CLICKED] = fading * state[FADING_CLICKED] + clicked
-    state[FADING_RESIDUAL] = fading * state[FADING_RESIDUAL] + residual
-    state[LAST] = now
-
-
-def _ago(now: float, then: float) -> float:
-    """Log of the seconds since; NaN where a table has no time."""
-    return math.log1p(max(0.0, now - then)) if not math.isnan(then) else NAN
+def _flat(sets: list[tuple[int, ...]]) -> tuple[Ints, Ints]:
+    """(where each row's values begin, with the end of the last; all values)."""
+    length = np.fromiter(map(len, sets), dtype=np.int64, count=len(sets))
+    values = np.fromiter(chain.from_iterable(sets), dtype=np.int64, count=int(length.sum()))
+    return np.append(0, np.cumsum(length)), values

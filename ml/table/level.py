@@ -6,8 +6,6 @@ and whether there is a shift at all, is decided by log loss on rows that the mod
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ml.evaluation.metrics import row_losses
@@ -55,49 +53,39 @@ def follow(p: Floats, rows: Rows, learned: Ints, wanted: Ints, *, memory: float)
     """
     if rows.time is None:
         raise ValueError("a table without times has no order")
-    moved = p.copy()
     at = release_times(rows)
     known = learned[~np.isnan(rows.rate[learned]) & (rows.weight[learned] > 0)]
-    known = known[np.lexsort((rows.time[known], at[known]))]
-    release = at[known].tolist()
+    moments, moment = np.unique(at[known], return_inverse=True)
+    weight = rows.weight[known]
     clicks, expected, seen = (
-        (rows.rate * rows.weight)[known].tolist(),
-        (p * rows.weight)[known].tolist(),
-        rows.weight[known].tolist(),
+        np.bincount(moment, values, len(moments)).astype(np.float64)
+        for values in (rows.rate[known] * weight, p[known] * weight, weight)
     )
-    state = _Level(memory)
-    upcoming = 0
-    for row in wanted[np.argsort(rows.time[wanted], kind="stable")].tolist():
-        while upcoming < len(release) and release[upcoming] < rows.time[row]:
-            moment, first = release[upcoming], upcoming
-            while upcoming < len(release) and release[upcoming] == moment:
-                upcoming += 1
-            together = slice(first, upcoming)
-            state.add(sum(clicks[together]), sum(expected[together]), sum(seen[together]))
-        moved[row] = state.apply(float(p[row]))
+    kept = np.exp(-expected / memory)
+    released = np.searchsorted(moments, rows.time[wanted])
+    state = [np.append(0.0, _fading_sums(values, kept))[released] for values in (clicks, expected, seen)]
+    moved = p.copy()
+    moved[wanted] = _moved(p[wanted], *state)
     return moved
 
 
-class _Level:
-    """Fading sums of clicks, expected clicks and impressions."""
+def _fading_sums(values: Floats, kept: Floats) -> Floats:
+    """Sums up to each value, of which each further one keeps its share: every stretch doubles from step to step."""
+    total, share, step = values.copy(), kept.copy(), 1
+    while step < len(total):
+        total[step:] += share[step:] * total[:-step]
+        share[step:] *= share[:-step]
+        step *= 2
+    return total
 
-    def __init__(self, memory: float) -> None:
-        self._memory = memory
-        self._clicks = self._expected = self._seen = 0.0
 
-    def add(self, clicks: float, expected: float, seen: float) -> None:
-        """What came since the last time; all that was known before fades by its size."""
-        fading = math.exp(-expected / self._memory)
-        self._clicks = fading * self._clicks + clicks
-        self._expected = fading * self._expected + expected
-        self._seen = fading * self._seen + seen
-
-    def apply(self, p: float) -> float:
-        """A probability at this level."""
-        if self._seen <= 0:
-            return p
-        predicted = min(max(self._expected / self._seen, 1e-9), 1 - 1e-9)
-        observed = predicted * (self._clicks + PRIOR_CLICKS) / (self._expected + PRIOR_CLICKS)
-        observed = min(max(observed, 1e-9), 1 - 1e-9)
-        factor = observed / (1 - observed) * (1 - predicted) / predicted
-        return factor * p / (1 - p + factor * p)
+def _moved(p: Floats, clicks: Floats, expected: Floats, seen: Floats) -> Floats:
+    """Probabilities at the level of fading sums of clicks, expected clicks and impressions."""
+    known = seen > 0
+    predicted = np.clip(expected[known] / seen[known], 1e-9, 1 - 1e-9)
+    observed = predicted * (clicks[known] + PRIOR_CLICKS) / (expected[known] + PRIOR_CLICKS)
+    observed = np.clip(observed, 1e-9, 1 - 1e-9)
+    factor = observed / (1 - observed) * (1 - predicted) / predicted
+    moved = p.copy()
+    moved[known] = factor * p[known] / (1 - p[known] + factor * p[known])
+    return moved

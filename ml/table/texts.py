@@ -4,8 +4,9 @@ Two models score each text: frozen transformer vectors (a text-only matcher) and
 level cancel, a TF-IDF ridge. With times, training rows are scored by models of earlier blocks of time; without,
 by models of the other folds.
 
-Where texts compete and nothing else is known (`rival_scores`), two conditional logits take their place: transformer
-layers with the measures of wording, and the same with words; a progressive test is scored moment by moment.
+Where texts compete and nothing else is known (`rival_scores`), a conditional logit over transformer layers, measures
+of wording and words takes their place; beside it stands the level that the group's topic promises. A progressive test
+is scored moment by moment.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from ml.table.reading import Rows
 from ml.table.walk import folds_of, release_times
 from ml.text.conditional import Rivals
 from ml.text.rivals import RivalTexts
+from ml.text.topics import TopicLevels
 from ml.text.train import train_matcher
 
+TOPIC_LEVEL = "topic_level"  # of a whole group; the other scores are of one text
 BLOCKS = 5
 MOST_MOMENTS = 40  # a progressive test of more is scored in blocks
 CONDITIONAL_PENALTY, PLAIN_PENALTY = 3.0, 1.0
@@ -46,11 +49,14 @@ def rival_scores(rows: Rows, vectors: Vectors, *, seed: int) -> tuple[Floats, li
         raise ValueError("rivals need groups")
     text = _text(rows)
     model = RivalTexts(rows.texts, vectors)
-    scores = np.full((len(rows), len(model.names)), np.nan)
+    levels = TopicLevels(model.dense, text, rows.group)
+    scores = np.full((len(rows), 2), np.nan)
     for past, now in _past_and_now(rows, seed, by_moment=True):
         v, rate, weight, group = _by_text(text[past], rows.rate[past], rows.weight[past], rows.group[past])
-        scores[now] = model.scores(Rivals(v, rate * weight, weight, np.asarray(group)), text[now])
-    return scores, list(model.names)
+        past_rivals = Rivals(v, rate * weight, weight, np.asarray(group))
+        scores[now, 0] = model.scores(past_rivals, text[now])
+        scores[now, 1] = levels.scores(past_rivals, rows.group[now])
+    return scores, ["text_score", TOPIC_LEVEL]
 
 
 def outcomes_by_text(rows: Rows) -> Rivals:

@@ -7,10 +7,12 @@ Without times: training rows see the other folds, test rows see all training row
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ml.schema import Floats, Ints, Vectors
-from ml.table.history import History
+from ml.table.history import History, Table
 from ml.table.reading import Rows
 
 FOLDS = 8
@@ -20,25 +22,15 @@ def history_features(
     rows: Rows, *, vectors: Vectors | None, seed: int
 ) -> tuple[Floats, list[str], frozenset[str]]:
     """(features, their names, the names of those that must not lower the prediction)."""
-    if rows.time is None:
-        return _out_of_fold(rows, vectors, seed)
-    history = _history(rows, vectors)
-    found: list[list[float]] = [[] for _ in range(len(rows))]
-    order = np.argsort(rows.time, kind="stable").tolist()
-    times = rows.time.tolist()
-    released = _released(rows)
-    rate, weight = rows.rate.tolist(), rows.weight.tolist()
-    next_release = start = 0
-    while start < len(order):
-        now = times[order[start]]
-        while next_release < len(released) and released[next_release][0] < now:
-            row = released[next_release][1]
-            history.observe(row, rate[row], weight[row])
-            next_release += 1
-        while start < len(order) and times[order[start]] == now:
-            found[order[start]] = history.describe(order[start])
-            start += 1
-    return np.array(found, dtype=np.float64), history.names, history.rising
+    table = Table.of(rows, vectors)
+    names = table.names()
+    found = np.empty((len(names), len(rows)))
+    views = _out_of_fold(rows, seed) if rows.time is None else [_in_time(rows, rows.time)]
+    for events, wanted, cut in views:
+        for place, column in enumerate(History(table, events, wanted, cut).features()):
+            found[place, wanted] = column
+    rising = {name for name in names if name.endswith("_rate") and "fading" not in name}
+    return found.T, names, frozenset(rising)
 
 
 def folds_of(rows: Rows, seed: int) -> Ints:
@@ -78,28 +70,18 @@ def release_times(rows: Rows) -> Floats:
     return released
 
 
-def _released(rows: Rows) -> list[tuple[float, int]]:
-    """(release, row) of all rows with an outcome, in order of release."""
+def _in_time(rows: Rows, time: Floats) -> tuple[Ints, Ints, Ints]:
+    """(rows with an outcome in order of release, all rows, how many of the former each of the latter sees)."""
     at = release_times(rows)
     known = np.flatnonzero(~np.isnan(rows.rate) & (rows.weight > 0))
-    known = known[np.lexsort((rows.time[known], at[known]))] if rows.time is not None else known
-    return list(zip(at[known].tolist(), known.tolist(), strict=True))
+    known = known[np.lexsort((time[known], at[known]))]
+    return known, np.arange(len(rows)), np.searchsorted(at[known], time)
 
 
-def _out_of_fold(rows: Rows, vectors: Vectors | None, seed: int) -> tuple[Floats, list[str], frozenset[str]]:
+def _out_of_fold(rows: Rows, seed: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """The same for each fold, which sees all of the others, and the test rows."""
     fold = folds_of(rows, seed)
     known = ~rows.is_test & (rows.weight > 0)
-    found: list[list[float]] = [[] for _ in range(len(rows))]
     for number in (*range(FOLDS), -1):
-        history = _history(rows, vectors)
-        for row in np.flatnonzero(known & (fold != number)).tolist():
-            history.observe(row, float(rows.rate[row]), float(rows.weight[row]))
-        for row in np.flatnonzero(fold == number).tolist():
-            found[row] = history.describe(row)
-    return np.array(found, dtype=np.float64), history.names, history.rising
-
-
-def _history(rows: Rows, vectors: Vectors | None) -> History:
-    train = ~rows.is_test & (rows.weight > 0)
-    base = float(np.average(rows.rate[train], weights=rows.weight[train])) if train.any() else 0.5
-    return History(rows, base_rate=base, vectors=vectors)
+        events, wanted = np.flatnonzero(known & (fold != number)), np.flatnonzero(fold == number)
+        yield events, wanted, np.full(len(wanted), len(events))

@@ -49,7 +49,7 @@ class Settings:
     alpha: int = 16
     rate: float = 3e-4
     head_rate: float = 1e-3
-    head_penalty: float = 6_000.0
+    head_penalty: float = 1_500.0
     epochs: int = 3
     batch_texts: int = 32
     accumulate: int = 2
@@ -88,7 +88,7 @@ def adapt(
     """
     settings = settings or Settings()
     if settings.objective == CONDITIONAL:
-        rivals = rivals.competing()
+        rivals = conditional.tempered(rivals.competing())
     learnt, held = split(rivals, settings.held_share)
     if not (rivals.clicks[learnt].sum() > 0 and rivals.clicks[held].sum() > 0):
         raise AdaptError("too few clicks to learn from and to stop by")

@@ -11,7 +11,7 @@ from adplatform.learning import registry
 from adplatform.learning.models import ModelVersion, SearchRun, SearchTrial
 from tests import factories
 from tests.browser.conftest import NARROW, WIDE, Shot, SignIn, nameless, overflow, wait_for_charts
-from tests.console.test_models import METRICS
+from tests.console.test_models import CALIBRATION, CONVERSION, METRICS
 from tests.factories import NOON
 
 pytestmark = pytest.mark.browser
@@ -25,6 +25,8 @@ def learned() -> ModelVersion:
         "champion": {"name": "blender-1", **figures, "ne": 0.9241},
         "prior": figures | {"ne": 1.0},
         "parameters": {"num_leaves": 24, "learning_rate": 0.071},
+        "calibration": CALIBRATION,
+        "conversion": CONVERSION,
     }
     factories.model_version(stage="champion", name="blender-1", promoted_at=NOON, metrics=figures)
     verdict = (

@@ -7,8 +7,11 @@ from django.test import Client
 
 from adplatform.accounts.models import AuditEntry
 from adplatform.console.model_words import (
+    calibrations,
     card_facts,
     card_tables,
+    conversion_facts,
+    conversion_tables,
     facts,
     gate_facts,
     numbers,
@@ -114,6 +117,82 @@ def test_the_best_so_far_ignores_trials_that_were_stopped() -> None:
     drawn = charts.search_figure([0.9, 0.7, 0.8], [True, False, True])["data"]
     best = next(trace for trace in drawn if trace["name"] == "Best so far")
     assert list(best["y"]) == [0.9, 0.9, 0.8]
+
+
+CALIBRATION = {
+    "chosen": "level",
+    "why": "One level lowered the loss of the newest rows; platt saved nothing beyond noise.",
+    "candidates": {
+        "platt": {
+            "log_loss": 0.1,
+            "calibration": 1.0,
+            "parameters": 2,
+            "saved": [-0.1, -0.2, 0.1],
+            "beside": "level",
+        },
+        "none": {"log_loss": 0.2, "calibration": 1.2, "parameters": 0},
+        "level": {
+            "log_loss": 0.1,
+            "calibration": 1.0,
+            "parameters": 1,
+            "saved": [0.1, 0.05, 0.2],
+            "beside": "none",
+        },
+    },
+    "before": [{"predicted": 0.04, "observed": 0.025, "low": 0.02, "high": 0.03, "rows": 4_000}],
+}
+CONVERSION = {
+    "chosen": "rate",
+    "why": "The smoothed rate serves: on the newest clicks the model saves +0.00263 log loss per click.",
+    "clicks": 2_164,
+    "conversions": 329,
+    "judged": {"clicks": 541, "conversions": 80},
+    "delay_seconds": 1_440.0,
+    "rate": {"ne": 0.99, "calibration": 1.025},
+    "model": {"ne": 0.98, "calibration": 1.156},
+}
+
+
+def test_the_calibration_that_serves_stands_among_its_rivals() -> None:
+    lines = calibrations(CALIBRATION)
+    assert [(line.words, line.is_chosen, line.saved) for line in lines] == [
+        ("As the trees say", False, ""),
+        ("One level", True, "0.10000 (0.05000 to 0.20000)"),
+        ("Slope and level (Platt)", False, "-0.10000 (-0.20000 to 0.10000)"),
+    ]
+    assert lines[2].beside == "One level"
+    assert calibrations({}) == []
+
+
+def test_the_conversion_model_stands_beside_the_smoothed_rate() -> None:
+    assert conversion_facts(CONVERSION) == [
+        ("Clicks", "2,164"),
+        ("Conversions", "329"),
+        ("Clicks that judged", "541"),
+        ("Conversions among them", "80"),
+        ("Mean time to a conversion", "0.4 hours"),
+    ]
+    (table,) = conversion_tables(CONVERSION)
+    assert table.rows == [
+        ("", "Smoothed rate", [0.99, 1.025]),
+        ("", "Model of text, device and site", [0.98, 1.156]),
+    ]
+    assert conversion_tables({"why": "Too few clicks converted."}) == []
+
+
+def test_a_page_shows_both_and_the_diagram_before_and_after(client: Client) -> None:
+    client.force_login(factories.operator())
+    run = factories.training_run(metrics=METRICS | {"calibration": CALIBRATION, "conversion": CONVERSION})
+    page = client.get(f"/console/models/trainings/{run.pk}/").content.decode()
+    for words in (
+        CALIBRATION["why"],
+        "Slope and level (Platt)",
+        "Smoothed rate serves",
+        "Before calibration",
+    ):
+        assert words in page
+    drawn = client.get(f"/console/models/trainings/{run.pk}/reliability.json").json()["data"]
+    assert [trace["name"] for trace in drawn] == ["Observed", "Before calibration", "Predicted = observed"]
 
 
 def test_the_pages_draw_what_a_training_measured(client: Client) -> None:

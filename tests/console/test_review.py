@@ -8,6 +8,7 @@ from django.test import Client
 from adplatform.accounts.models import AuditEntry, User
 from adplatform.campaigns.models import Creative, Status
 from adplatform.core.models import Outbox
+from adplatform.learning.models import SimilarAds
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -85,3 +86,26 @@ def test_an_advertiser_cannot_approve(client: Client, creative: Creative) -> Non
     assert client.post(f"/console/review/{creative.public_id}/", {"verdict": "approve"}).status_code == 404
     creative.refresh_from_db()
     assert creative.review == Review.PENDING
+
+
+def test_beside_a_waiting_ad_stand_the_nearest_with_a_verdict_rejected_ones_first(
+    client: Client, op: User, creative: Creative
+) -> None:
+    good = factories.creative(headline="Win a bicycle", reviewed_at=factories.NOON)
+    bad = factories.creative(
+        headline="Win money", review=Review.REJECTED, reviewed_at=factories.NOON, review_note="A money claim"
+    )
+    undone = factories.creative(headline="Taken back", review=Review.PENDING, status=Status.ARCHIVED)
+    page = client.get("/console/review/").content.decode()
+    assert "Not compared with earlier ads yet" in page
+    SimilarAds.objects.create(
+        creative_id=creative.pk,
+        encoder="e",
+        computed_at=factories.NOON,
+        reviewed=[[good.pk, 0.8], [bad.pk, 0.5], [undone.pk, 0.9]],
+    )
+    page = client.get("/console/review/").content.decode()
+    assert "2 ads like it were decided before" in page
+    assert page.index("Win money") < page.index("Win a bicycle")
+    assert "A money claim" in page
+    assert "Taken back" not in page

@@ -36,6 +36,9 @@ def test_a_day_lived_twice_counts_once(hot: Any, events: Any) -> None:
 
     first = lived()
     assert first[0] > 20
+    # Who asked can be told from the request ids alone, whether he agreed or not.
+    asked = History(plan=plan, truth=truth, market=made, seed=SEED, scale=0.5).asked(START.date())
+    assert {str(one) for one in AdDecision.objects.values_list("request_id", flat=True)} <= set(asked)
     assert lived() == first
     settle(at=START + timedelta(days=2))
     assert not reconcile().violations

@@ -37,6 +37,7 @@ NIGHT = (
     ("snapshot", "Published 6 ads for 4 slots as "),
     ("score", "360 pairs"),
     ("explain_ads", "Told of 0 of 3 line items."),
+    ("find_similar", "Compared 6 of 6 ads; 0 benchmarks, 0 suggestions"),
     ("score_shadow", "No shadow."),
     ("watch_canary", "No canary."),
     ("sweep", "Nothing to do."),

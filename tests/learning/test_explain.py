@@ -23,7 +23,7 @@ from adplatform.learning.statistics import LiveStatistics
 from ml import artifacts
 from ml.ctr import compile as compiler
 from ml.ctr.blender import train_blender
-from ml.ctr.calibrate import Level
+from ml.ctr.calibration import Calibration
 from ml.ctr.explain import logit
 from ml.ctr.features import NAMES, SCHEMA
 from ml.text.matcher import Matcher
@@ -71,7 +71,11 @@ def promote_models() -> None:
     y = (rng.random(len(X)) < 1 / (1 + np.exp(-log_odds))).astype(np.float64)
     blender = train_blender(X, y, time_order=np.arange(len(X)), most_trees=40)
     draft = registry.draft_folder(Kind.BLENDER)
-    files = [blender.save(draft), compiler.compile_blender(blender, draft), Level(1.3).save(draft)]
+    files = [
+        blender.save(draft),
+        compiler.compile_blender(blender, draft),
+        Calibration("level", (np.log(1.3),)).save(draft),
+    ]
     artifacts.write(draft, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=0, data_range=SPAN)
     trees = registry.register(kind=Kind.BLENDER, draft=draft, at=NOON, run=None, encoder="", metrics={})
     for version in (matcher, trees):

@@ -57,6 +57,18 @@ def liking(world: World, place: int) -> float:
     return float(profile @ ad)
 
 
+def test_more_like_this_raises_the_score_of_ads_like_it_until_it_is_taken_back(world: World) -> None:
+    before = liking(world, 1)
+    pressed = uuid.uuid4()
+    say(world, kind="more_like_this", decision_id=pressed)
+    profiles.embed_visitors(NOON + 2 * HOUR)
+    after = liking(world, 1)
+    assert after > before
+    say(world, kind="more_like_this", decision_id=pressed, turn=1, is_given=False, at=NOON + HOUR * 1.5)
+    profiles.embed_visitors(NOON + 2 * HOUR)
+    assert liking(world, 1) < after
+
+
 def test_not_interested_lowers_the_score_of_ads_like_it(world: World) -> None:
     same, alike, other = liking(world, 0), liking(world, 1), liking(world, 2)
     say(world)

@@ -21,7 +21,7 @@ from adplatform.learning.statistics import LiveStatistics
 from ml import artifacts
 from ml.ctr import compile as compiler
 from ml.ctr.blender import train_blender
-from ml.ctr.calibrate import Level
+from ml.ctr.calibration import Calibration
 from ml.ctr.features import NAMES, SCHEMA
 from ml.text.matcher import Matcher
 from tests.factories import NOON
@@ -57,7 +57,7 @@ def promote_blender(*, sign: float, middle: float) -> str:
     y = (rng.random(len(X)) < 1 / (1 + np.exp(-(sign * (X[:, 0] - middle) / 2)))).astype(np.float64)
     blender = train_blender(X, y, time_order=np.arange(len(X)), rising=frozenset())
     draft = registry.draft_folder(Kind.BLENDER)
-    files = [blender.save(draft), compiler.compile_blender(blender, draft), Level().save(draft)]
+    files = [blender.save(draft), compiler.compile_blender(blender, draft), Calibration().save(draft)]
     artifacts.write(draft, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=0, data_range=SPAN)
     version = registry.register(kind=Kind.BLENDER, draft=draft, at=NOON, run=None, encoder="", metrics={})
     registry.promote(version, at=NOON)

@@ -88,6 +88,10 @@ def test_features_live_equal_those_of_training(hot: Any, tmp_path: Path, known: 
     fields = hot.hgetall(f"visitor:{visitor}") if visitor else {}
     scorer = models.scorer(visitor=fields, statistics=statistics)
     served = features.build(scorer.raw(request, slot, everyone(world)))
+    asked = everyone(world)
+    counts = models.counts(statistics.view, asked.fixed)
+    fast = scorer._features(request, slot, counts, asked.rows, scorer._text(slot, counts.aligned, asked.rows))
+    np.testing.assert_array_equal(fast, served)
     trained = replayed(world, visitor or "", slot)
     assert not np.isnan(served[:, features.NAMES.index("text_score")]).any()
     np.testing.assert_allclose(served, trained, rtol=1e-6, atol=1e-6)

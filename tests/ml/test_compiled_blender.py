@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ml import artifacts
 from ml.ctr import compile as compiler
 from ml.ctr.blender import Blender, train_blender
-from ml.ctr.calibrate import Level
+from ml.ctr.calibration import Calibration
 from ml.ctr.features import NAMES, SCHEMA
 from ml.ctr.runtime import CompiledBlender
 
@@ -35,7 +35,11 @@ def trained(seed: int) -> Blender:
 
 
 def saved(folder: Path, blender: Blender, *, factor: float = 1.0) -> Path:
-    files = [blender.save(folder), compiler.compile_blender(blender, folder), Level(factor).save(folder)]
+    files = [
+        blender.save(folder),
+        compiler.compile_blender(blender, folder),
+        Calibration("level", (np.log(factor),)).save(folder),
+    ]
     artifacts.write(
         folder, kind="blender", files=files, metrics={}, schema=SCHEMA, seed=1, data_range=("a", "b")
     )

@@ -57,11 +57,12 @@ def test_no_text_score_comes_from_a_matcher_that_saw_the_row(trained: tuple) -> 
 def test_the_saved_model_serves_the_trained_one(trained: tuple, tmp_path: Path) -> None:
     model = trained[2]
     manifest = model.save(tmp_path)
-    assert set(manifest.files) == {"blender.txt", "blender.onnx", "level.json"}
+    assert set(manifest.files) == {"blender.txt", "blender.onnx", "calibration.json"}
     X = np.random.default_rng(0).random((50, len(NAMES))).astype(np.float32)
     served = CompiledBlender.load(tmp_path)
     assert served.version == manifest.version
-    assert served.predict(X) == pytest.approx(model.level.apply(Blender.load(tmp_path).predict(X)), abs=1e-6)
+    told = model.chosen.calibration.probabilities(Blender.load(tmp_path).log_odds(X))
+    assert served.predict(X) == pytest.approx(told, abs=1e-6)
 
 
 def test_parameters_of_a_search_reach_the_trees() -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ml.ctr.calibrate import reliability
-from ml.ctr.posterior import posterior, posterior_sd
 from ml.ctr.sampling import corrected, sampled_rows
 from ml.value.amounts import fit_amounts
 from ml.value.delay import completed_share, fit_delayed_rate
@@ -40,18 +39,28 @@ def test_the_mean_of_heavy_tails_is_met_and_not_the_median() -> None:
     rng = np.random.default_rng(1)
     amounts = np.exp(rng.normal(3, 1.2, 4_000))
     truth = float(np.exp(3 + 1.2**2 / 2))
-    model = fit_amounts(amounts, ["shop"] * 4_000)
-    assert model.expected("shop") == pytest.approx(truth, rel=0.1)
+    model = fit_amounts(amounts, [(1, 2, 3)] * 4_000)
+    assert model.expected((1,)) == pytest.approx(truth, rel=0.1)
     assert np.exp(np.log(amounts).mean()) < 0.6 * truth
 
 
-def test_one_giant_order_does_not_make_a_group_rich() -> None:
+def test_one_giant_order_does_not_make_a_line_item_rich() -> None:
     rng = np.random.default_rng(2)
     amounts = np.append(np.exp(rng.normal(3, 0.5, 500)), [10_000.0])
-    model = fit_amounts(amounts, ["all"] * 500 + ["one"])
-    assert 22 < model.expected("one") < 80
-    assert model.expected("never seen") == model.overall
-    assert fit_amounts(np.zeros(3), ["a"] * 3).expected("a") == 0.0
+    model = fit_amounts(amounts, [(1, 1, 1)] * 500 + [(1, 1, 2)])
+    assert 22 < model.expected((1, 1, 2)) < 80
+
+
+def test_worth_leans_on_the_level_above_and_no_value_is_one_too() -> None:
+    # Line item 5 sold for 10 and 30, line item 6 for 20 once, and once something without a value.
+    model = fit_amounts(np.array([10.0, 30.0, 20.0, 0.0]), [(1, 2, 5), (1, 2, 5), (1, 2, 6), (1, 2, 6)])
+    assert model.expected((1,)) == model.expected((1, 2)) == 15.0
+    assert model.expected((1, 2, 5)) == (40 + 3 * 15) / 5
+    assert model.expected((1, 2, 6)) == (20 + 3 * 15) / 5
+    assert model.expected((1, 2, 9)) == model.expected((1, 8, 9)) == 15.0  # never seen: what is known above
+    assert model.expected((7, 8, 9)) is None
+    assert fit_amounts(np.zeros(3), [(1, 1, 1)] * 3).expected((1, 1, 1)) == 0.0
+    assert fit_amounts(np.empty(0), []).expected((1,)) is None
 
 
 def test_sampled_negatives_are_put_right() -> None:
@@ -60,14 +69,6 @@ def test_sampled_negatives_are_put_right() -> None:
     rows = sampled_rows(y, share=0.1, seed=0)
     assert rows.mean() < 0.13
     assert corrected(y[rows].mean(), share=0.1) == pytest.approx(y.mean(), rel=0.02)
-
-
-def test_a_posterior_moves_from_the_model_to_the_clicks() -> None:
-    seen, clicks = np.array([0.0, 100_000.0]), np.array([0.0, 5_000.0])
-    mean, sd = posterior(seen, clicks, np.array([0.02, 0.02]))
-    assert 1 / (1 + np.exp(-mean)) == pytest.approx([0.02, 0.05], rel=1e-2)
-    assert sd[1] < 0.02 < 0.5 < sd[0]
-    assert posterior_sd(np.zeros(1), np.array([1e-6]))[0] == 1.0
 
 
 def test_reliability_bins_hold_the_truth_in_their_intervals() -> None:

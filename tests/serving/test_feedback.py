@@ -12,13 +12,16 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
+from adplatform.campaigns.models import Creative
 from adplatform.core import clock
 from adplatform.events.models import AdDecision, Feedback
 from adplatform.events.records import FeedbackGiven, pack
 from adplatform.events.stream import EventStream, connect
 from adplatform.learning import feedback, hidden
+from adplatform.learning.models import SimilarAds
 from adplatform.serving import pipeline, wsgi
 from adplatform.serving.tokens import signer
+from tests import factories
 from tests.serving import market as m
 
 pytestmark = pytest.mark.django_db
@@ -238,4 +241,21 @@ def test_what_is_said_while_valkey_is_away_holds_once_it_is_stored(visit: Visit)
 
 
 def test_the_kinds_are_the_same_everywhere() -> None:
-    assert set(hidden.HIDES) == set(Feedback.Kind.values)
+    assert set(hidden.KINDS) == set(Feedback.Kind.values)
+
+
+def test_more_like_this_hides_nothing_and_the_page_tells_what_it_would_move(visit: Visit) -> None:
+    shown = visit.ad()
+    assert shown is not None
+    creative = Creative.objects.get(public_id=shown["creative_id"])
+    factories.creative(creative.line_item)  # not published yet
+    SimilarAds.objects.create(
+        creative_id=creative.pk, encoder="e", computed_at=clock.now(), running=14, advertisers=6
+    )
+    page = html.unescape(visit.page(shown).content.decode())
+    assert "“Not interested” hides this ad and 1 other of the same offer." in page
+    assert "14 other ads that run now, by 6 advertisers, are about the same things" in page
+    visit.say(shown, "more_like_this")
+    assert visit.ad() is not None
+    assert Feedback.objects.get().kind == "more_like_this"
+    assert "Take back: More like this" in visit.page(shown).content.decode()

@@ -90,8 +90,9 @@ def test_even_pacing_follows_the_pace_and_asap_does_not() -> None:
     assert {row.creative_id: row.pace for row in rows()} == {even.pk: 0.25, asap.pk: 1.0}
 
 
-def test_conversion_rates_lean_on_the_advertiser_and_then_on_everybody() -> None:
+def test_conversion_rates_lean_on_the_campaign_its_advertiser_and_then_on_everybody() -> None:
     creative = m.ad()
+    line_item = creative.line_item
     # Nobody knows anything: 1 conversion in 100 clicks.
     assert rows()[0].pcvr == pytest.approx(0.01)
     factories.hourly_stat(
@@ -100,13 +101,37 @@ def test_conversion_rates_lean_on_the_advertiser_and_then_on_everybody() -> None
         impressions=9_000,
         clicks=100,
         conversions=10,
-        revenue_micros=50,
     )
     everybody = (10 + 1) / (100 + 100)
     advertiser = (10 + 50 * everybody) / 150
+    campaign = (10 + 50 * advertiser) / 150
     (row,) = rows()
-    assert row.pcvr == pytest.approx((10 + 50 * advertiser) / 150)
-    assert (row.value_micros, row.impressions, row.clicks) == (5, 9_000, 100)
+    assert row.pcvr == pytest.approx((10 + 50 * campaign) / 150)
+    assert (row.impressions, row.clicks) == (9_000, 100)
+    # Its line item is new, and another of the campaign known: it has the campaign's rate.
+    sibling = factories.creative(factories.line_item(line_item.campaign), headline="New")
+    new = next(row for row in rows() if row.creative_id == sibling.pk)
+    assert new.pcvr == pytest.approx(campaign)
+
+
+def test_a_conversion_is_worth_what_its_line_items_were_leaning_on_the_advertisers() -> None:
+    creative = m.ad()
+    line_item = creative.line_item
+    sibling = factories.creative(factories.line_item(line_item.campaign), headline="New")
+    action = factories.conversion_action(line_item.campaign.organisation, default_value_micros=12)
+    for value in (10_000_000, 20_000_000, 30_000_000):
+        factories.conversion(
+            action,
+            occurred_at=NOW - timedelta(days=2),
+            value_micros=value,
+            attribution="click",
+            campaign_id=line_item.campaign_id,
+            line_item_id=line_item.pk,
+        )
+    assert {row.creative_id: row.value_micros for row in rows()} == {
+        creative.pk: 20_000_000,
+        sibling.pk: 20_000_000,  # nothing of its own: the campaign's
+    }
 
 
 def test_young_clicks_count_by_the_share_of_conversions_that_come_so_early() -> None:

@@ -18,6 +18,7 @@ MENU = [
     ("overview", "console:overview", _("Operations"), "layout-dashboard"),
     ("jobs", "console:jobs", _("Jobs"), "calendar-clock"),
     ("review", "console:review", _("Review queue"), "eye"),
+    ("rules", "console:rules", _("Rules"), "scale"),
     ("traffic", "console:traffic", _("Traffic"), "activity"),
     ("money", "console:money", _("Money"), "wallet"),
     ("models", "console:models", _("Models"), "sparkles"),

@@ -13,8 +13,9 @@ from adplatform.campaigns import services
 from adplatform.campaigns.forms import CreativeForm
 from adplatform.campaigns.models import Creative, LineItem, Status
 from adplatform.campaigns.queries import creative_for, creatives_of_organisation, line_item_for
+from adplatform.core import clock
 from adplatform.portal import pages, ranges
-from adplatform.portal.advertiser.editing import owner_of_line_item
+from adplatform.portal.advertiser.editing import likeness, owner_of_line_item
 from adplatform.portal.advertiser.tables import creative_rows
 from adplatform.portal.advertiser.wizard import status
 from adplatform.portal.messages import error, success
@@ -77,6 +78,7 @@ def _creative(request: HttpRequest, line_item: LineItem, creative: Creative | No
         "line_item": line_item,
         "creative": creative,
         "form": form,
+        "likeness": likeness([creative], line_item, at=clock.now()) if creative else None,
     }
     return render(request, "portal/creative_edit.html", context, status=status(form))
 

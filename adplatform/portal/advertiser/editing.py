@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -14,14 +16,18 @@ from django.views.decorators.http import require_POST
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns import services
 from adplatform.campaigns.forms import CampaignForm, LineItemForm
-from adplatform.campaigns.models import Campaign, LineItem, Status
+from adplatform.campaigns.models import Campaign, Creative, LineItem, Status
 from adplatform.campaigns.queries import campaign_for, line_item_for
 from adplatform.core import clock
 from adplatform.core.money import format_micros
+from adplatform.insights.metrics import Range
+from adplatform.insights.similar import AdsLike, ads_like
+from adplatform.learning import suggestions
 from adplatform.portal import pages
 from adplatform.portal.advertiser.wizard import status
 from adplatform.portal.messages import error, success
 
+LIKENESS_DAYS = 30
 RAISED: dict[str, str | Promise] = {
     "daily_budget_micros": gettext_lazy("The daily budget rises from %(before)s to %(after)s."),
     "flight_budget_micros": gettext_lazy("The total budget rises from %(before)s to %(after)s."),
@@ -30,6 +36,13 @@ RAISED: dict[str, str | Promise] = {
 
 def owner_of_line_item(line_item: LineItem) -> Organisation:
     return line_item.campaign.organisation
+
+
+def likeness(creatives: Sequence[Creative], line_item: LineItem, *, at: datetime) -> AdsLike:
+    """Ads like these of the line item, over the last 30 days."""
+    campaign = line_item.campaign
+    days = Range.last(LIKENESS_DAYS, zone=campaign.organisation.time_zone, at=at)
+    return ads_like(creatives, organisation=campaign.organisation, category=campaign.category, range=days)
 
 
 @pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
@@ -47,6 +60,7 @@ def edit_campaign(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "campaign": campaign,
         "form": form,
         "asked": asked,
+        "suggestion": suggestions.for_campaign(campaign),
     }
     return render(request, "portal/campaign_edit.html", context, status=status(form))
 
@@ -107,6 +121,9 @@ def _line_item(request: HttpRequest, campaign: Campaign, line_item: LineItem | N
         "campaign": campaign,
         "line_item": line_item,
         "form": form,
+        "likeness": likeness(list(line_item.creatives.all()), line_item, at=clock.now())
+        if line_item
+        else None,
     }
     return render(request, "portal/line_item_edit.html", context, status=status(form))
 

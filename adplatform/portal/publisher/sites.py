@@ -11,6 +11,7 @@ from adplatform.inventory import services
 from adplatform.inventory.forms import SiteForm
 from adplatform.inventory.models import Site
 from adplatform.inventory.queries import site_for, sites_of
+from adplatform.learning import suggestions
 from adplatform.portal import pages, ranges
 from adplatform.portal.messages import success
 from adplatform.portal.publisher.numbers import slot_rows
@@ -57,5 +58,11 @@ def _form(request: HttpRequest, publisher: Organisation, site: Site | None) -> H
             if site
             else redirect("portal:publisher_slot_new", saved.public_id)
         )
-    context = {"section": "sites", "organisation": publisher, "site": site, "form": form}
+    context = {
+        "section": "sites",
+        "organisation": publisher,
+        "site": site,
+        "form": form,
+        "suggestion": suggestions.for_site(site) if site else None,
+    }
     return render(request, "portal/publisher/site_edit.html", context, status=422 if form.errors else 200)
