@@ -21,7 +21,7 @@ from ml.ctr.blender import train_blender
 from ml.ctr.replay import replay
 from ml.ctr.train import DAY_SECONDS, Split
 from ml.evaluation import metrics
-from ml.schema import Floats, Vectors
+from ml.schema import Floats, Ints
 
 SHARES = (0.64, 0.8)  # of time: trains, stops the trees; the rest is the test
 BASE = "without"
@@ -99,7 +99,7 @@ def _columns(data: dataset.Dataset, at: datetime) -> dict[str, Floats]:
     return columns
 
 
-def _days(time: Floats) -> Iterator[tuple[float, Vectors]]:
+def _days(time: Floats) -> Iterator[tuple[float, Ints]]:
     """(start, rows) of each UTC day."""
     day = np.floor(time / DAY_SECONDS)
     for one in np.unique(day).tolist():
