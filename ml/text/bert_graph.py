@@ -18,7 +18,7 @@ import numpy as np
 
 from ml.schema import Vectors
 
-SMOOTHING = 0.8
+SMOOTHING = 0.75
 LARGEST_WEIGHT = 63
 STEPS = 255
 FEWEST = 1e-4  # a channel that the sample never moved
