@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ml import adapting, pretraining
+from ml import adapting, compressing, pretraining
 from ml.table.reading import Meaning, TableError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--json", action="store_true", help="print one JSON object")
     adapting.add_command(commands)
+    compressing.add_command(commands)
     pretraining.add_command(commands)
     return parser
 
@@ -190,5 +191,6 @@ def _as_text(result: dict[str, Any]) -> str:
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "fit-predict": fit_predict,
     "adapt": adapting.adapt,
+    "compress": compressing.compress,
     "pretrain": pretraining.pretrain,
 }

@@ -8,7 +8,7 @@ intervals come from the sample of requests alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
 
@@ -18,14 +18,18 @@ from numpy.typing import NDArray
 from adplatform.core import pseudonym
 from adplatform.decision.types import AdRequest, Candidates, Slot
 from adplatform.demo.build import Market
+from adplatform.demo.catalogue import Offer
 from adplatform.demo.truth import Truth
 from adplatform.demo.visits import Visit
+from adplatform.learning import engines, picks
 from adplatform.learning.contenders import PRIOR, contenders
 from adplatform.serving.server import Server
 from adplatform.serving.snapshot import Snapshot
+from ml.evaluation.metrics import mean_interval
 
 ORACLE, CHANCE = "oracle", "chance"
 BOOTSTRAPS = 1_000
+MIDDLE, EVENING = 2, 20  # position and hour at which picks are judged
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +77,57 @@ def compare(
         gained[CHANCE].append(float(p.mean()))
         gained[ORACLE].append(float(p.max()))
     return _standings({name: np.array(values) for name, values in gained.items()}, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Picks for consenting visitors whose candidates came from the transformer alone, or also from the engines: true
+    clicks per 1,000 of the first pick and of all ten, and what the engines add (mean, low, high)."""
+
+    picks: str
+    alone: float
+    with_engines: float
+    gain: tuple[float, float, float]
+
+
+def compare_retrieval(
+    *, truth: Truth, market: Market, seen: Mapping[tuple[int, str], int], at: datetime
+) -> list[Retrieval]:
+    """Both ways to retrieve, ranked by the same blender, also where the engines are fitted and not used."""
+    shelf = picks.library(at)
+    sources = engines.fitted(shelf.encoder)
+    if sources is None:
+        return []
+    people = {pseudonym.pseudonym(one.key): number for number, one in enumerate(truth.people) if one.agreed}
+
+    def worth(way: picks.Library) -> Floats:
+        best = picks.best(way, list(people), at=at)
+        ads = [[market.ads[int(shelf.creative[ad])].offer for ad in row] for row in best.ad.tolist()]
+        return np.array(
+            [
+                [_in_the_evening(truth, person, offer, seen) for offer in offers]
+                for person, offers in zip(people.values(), ads, strict=True)
+            ]
+        )
+
+    alone = worth(replace(shelf, sources=None))
+    blended = worth(replace(shelf, sources=sources, item=sources.fitted.codes(shelf.texts)))
+    unit = np.arange(len(people))
+    return [
+        Retrieval(
+            words,
+            1000 * float(alone[:, :count].mean()),
+            1000 * float(blended[:, :count].mean()),
+            mean_interval(1000 * (blended - alone)[:, :count].mean(axis=1), unit),
+        )
+        for words, count in (("first", 1), ("all ten", picks.TOP))
+    ]
+
+
+def _in_the_evening(truth: Truth, person: int, offer: Offer, seen: Mapping[tuple[int, str], int]) -> float:
+    """True click probability of an ad in the middle of a page."""
+    known = seen.get((person, offer.headline), 0)
+    return truth.click_probability(truth.people[person], offer, position=MIDDLE, seen=known, hour=EVENING)
 
 
 def _request(

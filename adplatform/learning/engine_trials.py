@@ -1,5 +1,9 @@
 """What each engine adds to the transformer, measured before it may: on ad clicks later than all that was fitted.
 
+Only ads that a visitor was shown in the window compete: among all ads whoever resembles what was chosen before looks
+good, since nothing else could be clicked. (On the invented market, where the truth is known, judging among all ads found
+a large gain where there is a loss.)
+
 Two windows end at the moment of the trial. Everything is fitted before the first; weights are chosen on its clicks;
 then engines are fitted again before the second, whose clicks judge. The transformer of the trial is the newest matcher
 whose training rows end before the first window. An engine is used where the blend beats the transformer alone beyond
@@ -19,6 +23,9 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 
+from adplatform.campaigns.models import Creative
+from adplatform.events.models import Impression
+from adplatform.events.validity import COUNTED
 from adplatform.learning import embeddings, engines, export, history, picks, registry
 from adplatform.learning.engines import ENGINES, TRANSFORMER
 from adplatform.learning.models import EngineFit, ModelVersion
@@ -42,6 +49,7 @@ class Judged:
     visitors: list[str]
     ranks: Mapping[str, Vectors]
     wanted: Mask
+    unseen: Mask
 
 
 def refresh(*, at: datetime, dry_run: bool = False) -> EngineFit:
@@ -86,7 +94,9 @@ def measure(done: export.Acts, texts: Sequence[str], *, at: datetime, encoder: s
             f"Not used: fewer than {FEWEST_VISITORS} visitors clicked in each window of {WINDOW.days} days."
         )
         return {"is_used": False, "verdict": words, "visitors": len(later.visitors)}
-    weights = blend.learned_weights(earlier.ranks, earlier.wanted, k=K, anchor=TRANSFORMER)
+    weights = blend.learned_weights(
+        earlier.ranks, earlier.wanted, k=K, excluded=earlier.unseen, anchor=TRANSFORMER
+    )
     rows = _contributions(later, weights)
     gain = rows[TRANSFORMER]["blend_gain"]
     is_used = gain[1] > 0
@@ -128,7 +138,32 @@ def _judged(
     U = _profiles(done, codes, moment=first, encoder=encoder)
     V = np.nan_to_num(embeddings.cached(encoder, texts))
     scores[TRANSFORMER] = (U @ (matcher[1].project(V) if matcher else V).T).astype(np.float64)
-    return Judged(visitors, {name: blend.reciprocal_ranks(one) for name, one in scores.items()}, wanted)
+    unseen = ~(_shown(visitors, ad, first, end) | wanted)
+    return Judged(
+        visitors, {name: blend.reciprocal_ranks(one) for name, one in scores.items()}, wanted, unseen
+    )
+
+
+def _shown(visitors: Sequence[str], ad: Mapping[str, int], first: float, end: float) -> Mask:
+    """Which ads (by text) each visitor was shown in the window."""
+    rows = (
+        Impression.objects.filter(
+            served_at__gte=datetime.fromtimestamp(first, UTC),
+            served_at__lt=datetime.fromtimestamp(end, UTC),
+            visitor__in=visitors,
+            reason__in=COUNTED,
+        )
+        .values_list("visitor", "creative_id")
+        .distinct()
+    )
+    pairs = list(rows)
+    text = {one.pk: one.text for one in Creative.objects.filter(pk__in={creative for _, creative in pairs})}
+    place = {name: row for row, name in enumerate(visitors)}
+    shown = np.zeros((len(visitors), len(ad)), np.bool_)
+    for visitor, creative in pairs:
+        if text[creative] in ad:
+            shown[place[visitor], ad[text[creative]]] = True
+    return shown
 
 
 def _profiles(done: export.Acts, codes: Ints, *, moment: float, encoder: str) -> Vectors:
@@ -177,7 +212,7 @@ def _contributions(later: Judged, weights: Mapping[str, float]) -> dict[str, dic
 
 
 def _lists(later: Judged, weights: Mapping[str, float]) -> Any:
-    return ranking.top(blend.fused(later.ranks, weights), K)
+    return ranking.top(blend.fused(later.ranks, weights), K, later.unseen)
 
 
 def _ndcg(later: Judged, weights: Mapping[str, float]) -> Floats:

@@ -169,10 +169,15 @@ def folder_of(fit: EngineFit) -> Path:
 def serving(encoder: str) -> Sources | None:
     """The newest fit, where it is used; None where the transformer retrieves alone."""
     newest = EngineFit.objects.first()
-    if newest is None or not newest.is_used:
+    return fitted(encoder) if newest is not None and newest.is_used else None
+
+
+def fitted(encoder: str) -> Sources | None:
+    """The newest fit, used or not; None where there is none, or its folder is gone or of another encoder."""
+    newest = EngineFit.objects.first()
+    if newest is None:
         return None
     try:
-        fitted = load(folder_of(newest), encoder=encoder)
+        return Sources(newest.name, load(folder_of(newest), encoder=encoder), newest.weights)
     except artifacts.ArtifactError:
-        return None  # gone, or of another encoder: the transformer alone retrieves until the next night
-    return Sources(newest.name, fitted, newest.weights)
+        return None

@@ -60,6 +60,7 @@ class Library:
     blender: CompiledBlender | None
     encoder: str
     versions: dict[str, str]
+    texts: tuple[str, ...] = ()
     sources: engines.Sources | None = None
     item: Ints | None = None  # of the engines, by ad
 
@@ -136,6 +137,7 @@ def library(at: datetime) -> Library:
         blender=registry.load_blender(blender) if blender else None,
         encoder=encoder,
         versions=registry.served_versions() | ({"engines": sources.name} if sources else {}),
+        texts=tuple(one.text for one in creatives),
         sources=sources,
         item=sources.fitted.codes([one.text for one in creatives]) if sources else None,
     )

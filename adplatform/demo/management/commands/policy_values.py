@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -15,13 +15,14 @@ from django.db.models import Min
 
 from adplatform.campaigns.models import Campaign
 from adplatform.demo import month, policies
-from adplatform.demo.build import load
+from adplatform.demo.build import Market, load
 from adplatform.demo.catalogue import market
+from adplatform.demo.compare import Retrieval, compare_retrieval
 from adplatform.demo.history import History
 from adplatform.demo.management.commands.demo import PEOPLE, SCALE, SEED
 from adplatform.demo.models import DemoDay
-from adplatform.demo.policies import NAMED, Valued
-from adplatform.demo.truth import generate
+from adplatform.demo.policies import NAMED, Log, Valued
+from adplatform.demo.truth import Truth, generate
 
 BLOCKS, BLOCK_DAYS = 3, 2
 
@@ -40,28 +41,46 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        found = list(self._valued(options))
-        if options["json"]:
-            self.stdout.write(json.dumps([asdict(one) | {"held": one.held} for one in found]))
-        else:
-            self.stdout.write("\n".join(lines(found)))
-
-    def _valued(self, options: dict[str, Any]) -> Iterator[Valued]:
         starts_at = Campaign.objects.filter(source="demo").aggregate(first=Min("start_at"))["first"]
         if starts_at is None or DemoDay.objects.count() < month.DAYS:
             raise CommandError("There is no complete demo market: run `manage.py demo` first.", returncode=2)
         plan = market()
         truth, built = generate(plan, people=options["people"], seed=SEED), load(plan)
         history = History(plan=plan, truth=truth, market=built, seed=SEED, scale=SCALE)
-        server = history.server(Random(SEED))
-        server.refresh()
-        logged = policies.as_logged(history, truth, built, starts_at=starts_at, days=month.DAYS)
-        if len(logged.found):
-            yield from policies.valued("as logged", logged)
-        wide = policies.Wide(history, truth, built, server)
-        for block in range(options["blocks"]):
-            first = starts_at + month.LENGTH + timedelta(days=block * options["days"])
-            yield from policies.valued(f"wide {block + 1}", wide.log(first, options["days"]))
+        logs = _logs(history, truth, built, starts_at, blocks=options["blocks"], days=options["days"])
+        found = [one for name, log in logs for one in policies.valued(name, log) if len(log.found)]
+        ends_at = starts_at + month.LENGTH
+        retrieved = compare_retrieval(truth=truth, market=built, seen=history.seen, at=ends_at)
+        if options["json"]:
+            values = [asdict(one) | {"held": one.held} for one in found]
+            self.stdout.write(
+                json.dumps({"policies": values, "retrieval": [asdict(one) for one in retrieved]})
+            )
+        else:
+            self.stdout.write("\n".join([*lines(found), *map(retrieval_line, retrieved)]))
+
+
+def _logs(
+    history: History, truth: Truth, built: Market, starts_at: datetime, *, blocks: int, days: int
+) -> Iterator[tuple[str, Log]]:
+    """The month's own choices, then blocks of days decided with more chance."""
+    server = history.server(Random(SEED))
+    server.refresh()
+    logged = policies.as_logged(history, truth, built, starts_at=starts_at, days=month.DAYS)
+    if len(logged.found):
+        yield "as logged", logged
+    wide = policies.Wide(history, truth, built, server)
+    for block in range(blocks):
+        yield f"wide {block + 1}", wide.log(starts_at + month.LENGTH + timedelta(days=block * days), days)
+
+
+def retrieval_line(one: Retrieval) -> str:
+    """What the engines would add to the picks, by the truth."""
+    gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*one.gain)
+    return (
+        f"Picks ({one.picks}): {one.alone:.1f} true clicks per 1,000 retrieved by the transformer alone, "
+        f"{one.with_engines:.1f} with the engines: {gain}."
+    )
 
 
 def lines(found: Sequence[Valued]) -> Iterator[str]:
