@@ -206,17 +206,22 @@ def batch_loss(model: Scored, rows: Rows, batch: Ints) -> tuple[torch.Tensor, fl
 
 def loss_of(logits: torch.Tensor, rows: Rows, batch: Ints) -> tuple[torch.Tensor, float]:
     """The same for log odds that are known already."""
+    losses, size = losses_of(logits, rows, batch)
+    return losses.sum(), size
+
+
+def losses_of(logits: torch.Tensor, rows: Rows, batch: Ints) -> tuple[torch.Tensor, float]:
+    """The same row by row."""
     import torch
 
     picked = torch.from_numpy(batch).to(rows.u.device)
     clicks, weight = rows.clicks[picked], rows.weight[picked]
     if rows.group is None:
-        each = torch.nn.functional.softplus(logits) * weight - logits * clicks
-        return each.sum(), float(weight.sum())
+        return torch.nn.functional.softplus(logits) * weight - logits * clicks, float(weight.sum())
     _, code = np.unique(rows.group[batch], return_inverse=True)
     member = torch.from_numpy(code).to(picked.device)
     shares = _log_shares(logits + weight.log(), member, int(code.max()) + 1)
-    return -(clicks * shares).sum(), float(clicks.sum())
+    return -(clicks * shares), float(clicks.sum())
 
 
 def _log_shares(logits: torch.Tensor, member: torch.Tensor, groups: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from ml.text.bilinear import (
     batches,
     loss_of,
     loss_over,
+    losses_of,
     scalar_writer,
     scores,
 )
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 RANK = 8
 TRUST_RATE = 0.02  # one number per domain learns faster than the thousands of weights
-PENALTIES = (3e-2, 1e-2, 5e-3, 3e-3, 2e-3, 1e-3, 3e-4)
-MOST_STEPS = 100
+PENALTIES = (np.inf, 1e-2, 5e-3, 2e-3, 1e-3)  # the first: no delta at all
+FEW_ROWS = 5_000  # up to here every row judges in turn, since a fifth of them would judge by chance
+FOLDS = 4
+MOST_STEPS = 60
 START = 0.1  # A and B must not start at 0, where neither has a slope
 DEFAULTS = Settings(
     epochs=60, batch_size=512, learning_rate=2e-3, weight_decay=0.05, patience=6, seed=0, log_folder=None
@@ -85,14 +88,41 @@ def adapt(
 ) -> Domains:
     """A new domain's head, learned from the trunk on; the trunk and all other heads stay as they are.
 
-    The penalty on A and B that the validation rows like best is used on all rows. Penalising both factors alike
-    penalises the sum of the delta's singular values: with little to learn from, the delta is nothing.
+    The penalty on A and B is the largest (no delta at all, if need be) whose loss on rows it had not seen is the least
+    within one standard error. Penalising both factors alike penalises the sum of the delta's singular values.
     """
-    found = _Delta(domains.trunk, sample.table, rank=rank, seed=seed, device=device)
-    losses = [found.loss(found.fit(sample.train, penalty), sample.validation) for penalty in penalties]
-    best = penalties[int(np.argmin(losses))]
     every = np.concatenate([sample.train, sample.validation])
-    return replace(domains, heads={**domains.heads, domain: found.head(found.fit(every, best), every)})
+    found = _Delta(domains.trunk, _only(sample.table, every), rank=rank, seed=seed, device=device)
+    parts = _folds(found.table, len(sample.train), seed)
+    losses = np.array([found.losses(parts, penalty) for penalty in penalties])
+    x = found.fit(np.arange(len(every)), penalties[_largest_good(losses)])
+    return replace(domains, heads={**domains.heads, domain: found.head(x)})
+
+
+def _only(table: Table, rows: Ints) -> Table:
+    """These rows, and the vectors that they need."""
+    u, u_place = np.unique(table.u[rows], return_inverse=True)
+    v, v_place = np.unique(table.v[rows], return_inverse=True)
+    group = None if table.group is None else table.group[rows]
+    return Table(table.U[u], table.V[v], u_place, v_place, table.y[rows], table.weight[rows], group)
+
+
+def _folds(table: Table, learned: int, seed: int) -> list[tuple[Ints, Ints]]:
+    """(rows to learn from, rows to judge by): few rows in turn, many as the sample says; groups stay whole."""
+    every = np.arange(len(table.y))
+    if len(every) > FEW_ROWS:
+        return [(every[:learned], every[learned:])]
+    _, code = np.unique(every if table.group is None else table.group, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(int(code.max()) + 1)[code] % FOLDS
+    return [(every[fold != number], every[fold == number]) for number in range(FOLDS)]
+
+
+def _largest_good(losses: Floats) -> int:
+    """The first row (losses by judge) whose mean is within a standard error of the least mean."""
+    best = losses[int(np.argmin(losses.mean(axis=1)))]
+    gap = losses - best
+    error = gap.std(axis=1) / np.sqrt(losses.shape[1])
+    return int(np.argmax(gap.mean(axis=1) <= error))
 
 
 def fit_level_of(domains: Domains, domain: str, table: Table, *, time: Column) -> Domains:
@@ -123,13 +153,16 @@ class _Delta:
         def loss(x: Floats) -> tuple[float, Floats]:
             free = torch.tensor(x, dtype=torch.float32, device=self.fixed.device, requires_grad=True)
             total, size = loss_of(self.logits(free)[torch.from_numpy(part)], self.rows, part)
-            value = total / max(size, 1e-12) + penalty / 2 * (free[:-2] ** 2).sum()
+            value = total / max(size, 1e-12)
+            if penalty < np.inf:
+                value = value + penalty / 2 * (free[:-2] ** 2).sum()
             value.backward()
             assert free.grad is not None
             return float(value.detach()), free.grad.cpu().numpy().astype(np.float64)
 
         bias = base_log_odds(self.table, part)
-        first = np.concatenate([*(one.ravel() for one in self.start), [1.0, bias]])
+        near = 1.0 if penalty < np.inf else 0.0  # where both factors are 0 they stay
+        first = np.concatenate([*(near * one.ravel() for one in self.start), [1.0, bias]])
         found: Floats = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS}).x
         return found
 
@@ -143,22 +176,29 @@ class _Delta:
         (du, rank), (dv, _) = self.shapes
         return x[: du * rank].reshape(du, rank), x[du * rank : -2].reshape(dv, rank)
 
-    def loss(self, x: Floats, part: Ints) -> float:
-        """Mean loss of the part, per click (conditional) or impression."""
+    def losses(self, parts: list[tuple[Ints, Ints]], penalty: float) -> Floats:
+        """The loss of each group (or row) that judged, fitted without it."""
         import torch
 
-        logits = self.logits(torch.tensor(x, dtype=torch.float32, device=self.fixed.device))
-        total, size = loss_of(logits[torch.from_numpy(part)], self.rows, part)
-        return float(total) / max(size, 1e-12)
+        found: list[Floats] = []
+        for learned, judging in parts:
+            x = torch.tensor(self.fit(learned, penalty), dtype=torch.float32, device=self.fixed.device)
+            each, _ = losses_of(self.logits(x)[torch.from_numpy(judging)], self.rows, judging)
+            group = judging if self.table.group is None else self.table.group[judging]
+            _, code = np.unique(group, return_inverse=True)
+            found.append(np.bincount(code, weights=each.cpu().numpy()).astype(np.float64))
+        return np.concatenate(found)
 
-    def head(self, x: Floats, part: Ints) -> Head:
-        """As a head, at the level of the part."""
+    def head(self, x: Floats) -> Head:
+        """As a head, at the level of its rows."""
         import torch
 
         left, right = (one.astype(np.float32) for one in self.factors(x))
         head = Head(left, right, trust=float(x[-2]), bias=float(x[-1]))
         logits = self.logits(torch.tensor(x, dtype=torch.float32, device=self.fixed.device))
-        return _at_level(head, logits.cpu().numpy().astype(np.float64), self.table, part)
+        return _at_level(
+            head, logits.cpu().numpy().astype(np.float64), self.table, np.arange(len(self.table.y))
+        )
 
 
 class _Adding:

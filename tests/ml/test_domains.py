@@ -83,6 +83,13 @@ def test_a_new_domain_with_few_rows_starts_from_the_trunk_and_beats_one_that_sta
     assert set(adapted.heads) == {"news", "video", "shop"}
 
 
+def test_where_nothing_is_to_be_learned_nothing_is_added(known: Domains) -> None:
+    chance = rows(np.zeros((DIM, DIM), np.float32), 1_000, bias=-2.0, seed=77)
+    head = adapt(known, "chance", sample(chance)).heads["chance"]
+    assert not (head.left @ head.right.T).any()
+    assert abs(head.trust) < 0.1
+
+
 def test_a_domain_that_nobody_has_seen_is_the_trunk(known: Domains) -> None:
     later = rows(taste(3), 4_000, bias=-2.0, seed=4)
     trunk = known.matcher("shop")
