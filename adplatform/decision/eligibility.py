@@ -237,7 +237,11 @@ class EligibilityIndex:
             [getattr(candidate.targeting, dimension.name) for candidate in candidates]
             for dimension in targeting.DIMENSIONS
         ]
-        self._dimensions = [_DimensionIndex(column) for column in rules]
+        self._dimensions = [
+            _DimensionIndex(column, dimension)
+            for column, dimension in zip(rules, targeting.DIMENSIONS, strict=True)
+        ]
+        self._slots: dict[Slot, tuple[Verdict, ...]] = {}
         self._daypart = _Dayparts(candidates)
         self._caps = _Caps(candidates)
 
@@ -258,23 +262,28 @@ class EligibilityIndex:
 
     def static(self, request: AdRequest, slot: Slot) -> list[Verdict]:
         """What the request and slot alone refuse, in the order of RULES."""
-        everybody = self._everybody
-        fits = self._format.bits((fitting(slot.format, slot.width, slot.height),))
-        verdicts = [
-            (NoAd.WRONG_FORMAT, everybody & ~fits),
-            (NoAd.CURRENCY, everybody & ~self._currency.bits((slot.currency,))),
-            (NoAd.NOT_APPROVED, self._unapproved),
-            (NoAd.PAUSED, self._paused),
-            (NoAd.OUTSIDE_FLIGHT, self._flight.outside(request.at)),
-            (NoAd.BLOCKED_BY_PUBLISHER, self._blocked(slot)),
-        ]
-        for dimension, index, values in zip(
-            targeting.DIMENSIONS, self._dimensions, targeting.observed(request, slot), strict=True
-        ):
-            verdicts.append((dimension.excluded, index.exclude.bits(values)))
-            verdicts.append((dimension.missing, everybody & ~(index.open | index.include.bits(values))))
+        verdicts = [*self._of_slot(slot)]
+        verdicts[_FLIGHT] = (NoAd.OUTSIDE_FLIGHT, self._flight.outside(request.at))
+        for index, values in zip(self._dimensions, targeting.observed(request, slot), strict=True):
+            verdicts += index.verdicts(values)
         verdicts.append((NoAd.OUTSIDE_DAYPART, self._daypart.outside(request.at)))
         return verdicts
+
+    def _of_slot(self, slot: Slot) -> tuple[Verdict, ...]:
+        """What a slot refuses, whatever is asked; kept, since a site asks again and again."""
+        known = self._slots.get(slot)
+        if known is None:
+            fits = self._format.bits((fitting(slot.format, slot.width, slot.height),))
+            known = (
+                (NoAd.WRONG_FORMAT, self._everybody & ~fits),
+                (NoAd.CURRENCY, self._everybody & ~self._currency.bits((slot.currency,))),
+                (NoAd.NOT_APPROVED, self._unapproved),
+                (NoAd.PAUSED, self._paused),
+                (NoAd.OUTSIDE_FLIGHT, 0),  # in its place among the rules; only the moment says who
+                (NoAd.BLOCKED_BY_PUBLISHER, self._blocked(slot)),
+            )
+            _keep(self._slots, slot, known)
+        return known
 
     def personal(self, seen: Seen, taken: Taken) -> list[Verdict]:
         """What the visitor's past and the answer so far refuse, in the order of RULES."""
@@ -316,16 +325,42 @@ class EligibilityIndex:
         return bits_of(np.fromiter(flags, np.bool_, self._size))
 
 
+_FLIGHT = 4  # where the flight stands among the verdicts of a slot
+_MOST_KEPT = 4_096
+
+
+def _keep(kept: dict[Any, Any], key: Hashable, value: object) -> None:
+    """A cache that is emptied when it is full: what is common is soon back."""
+    if len(kept) >= _MOST_KEPT:
+        kept.clear()
+    kept[key] = value
+
+
 class _DimensionIndex:
     """One dimension of targeting: who includes a value, who excludes it, who includes nothing."""
 
-    __slots__ = ("exclude", "include", "open")
+    __slots__ = ("_dimension", "_everybody", "_exclude", "_include", "_kept", "_open")
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], dimension: targeting.Dimension) -> None:
         size = len(rules)
-        self.include = Postings.of((rule.include for rule in rules), size)
-        self.exclude = Postings.of((rule.exclude for rule in rules), size)
-        self.open = bits_of(np.fromiter((not rule.include for rule in rules), np.bool_, size))
+        self._dimension = dimension
+        self._everybody = (1 << size) - 1
+        self._include = Postings.of((rule.include for rule in rules), size)
+        self._exclude = Postings.of((rule.exclude for rule in rules), size)
+        self._open = bits_of(np.fromiter((not rule.include for rule in rules), np.bool_, size))
+        self._kept: dict[frozenset[Any], tuple[Verdict, Verdict]] = {}
+
+    def verdicts(self, values: frozenset[Any]) -> tuple[Verdict, Verdict]:
+        """Who excludes what is observed, and who misses what it includes."""
+        known = self._kept.get(values)
+        if known is None:
+            missing = self._everybody & ~(self._open | self._include.bits(values))
+            known = (
+                (self._dimension.excluded, self._exclude.bits(values)),
+                (self._dimension.missing, missing),
+            )
+            _keep(self._kept, values, known)
+        return known
 
 
 class _Flights:
@@ -397,8 +432,11 @@ class _Caps:
 
     def reached(self, seen: Seen, taken: Taken) -> int:
         full = list(self._never)
+        limits_of = self._limits.get
         for key, count in seen.counts.items():
-            full += [(*key, limit) for limit in self._limits.get(key, ()) if count >= limit]
+            for limit in limits_of(key, ()):
+                if count >= limit:
+                    full.append((*key, limit))
         for scope, id in {(scope, one.id_in(scope)) for one in taken.candidates for scope in _SCOPES}:
             here = taken.count(scope, id)
             for key in self._counted.get((scope, id), ()):

@@ -22,7 +22,7 @@ from .types import BoolArray, FloatArray, IntArray
 
 SMALLEST_TIER = 512
 TIER_STEP = 2
-LOOKED_AT = 16  # eligible ads that are looked at for each place in the ranking
+LOOKED_AT = 8  # eligible ads that are looked at for each place in the ranking
 CPM_SHARE = 5  # one in so many places is for ads that pay per impression
 _LEAST = 1e-12
 

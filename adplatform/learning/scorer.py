@@ -93,7 +93,8 @@ class AlignedCounts:
     view: View
     aligned: Aligned
     by_level: Mapping[str, Floats]
-    ads: features.AdSide
+    ads: Floats  # ml.ctr.features.AdSide.table
+    overall_rate: float
     standing: Floats
     shortlist: Shortlist | None
 
@@ -146,7 +147,7 @@ class Models:
             conversion=ConversionModel.load(root / BLENDER) if (root / BLENDER).exists() else None,
             settings=settings,
             short=_array(root / SHORT) if SHORT in manifest.files else None,
-            axes=np.array(_array(root / AXES)) if AXES in manifest.files else None,
+            axes=_array(root / AXES) if AXES in manifest.files else None,
             first_stage=_first_stage(root / BLENDER),
         )
 
@@ -199,7 +200,7 @@ class Models:
         ads = features.ad_side(_overall(view) | of_ads(by_level, faded=_UNFADED))
         standing = self.first_stage.standing(ads) + OPTIMISM * logit_sd(ads.creative, by_level["creative"][0])
         shortlist = Shortlist(fixed, standing) if isinstance(fixed, CandidateSet) else None
-        made = AlignedCounts(view, aligned, by_level, ads, standing, shortlist)
+        made = AlignedCounts(view, aligned, by_level, ads.table(), float(ads.overall), standing, shortlist)
         self._counts = (made, *self._counts[:1])
         return made
 
@@ -274,7 +275,13 @@ class RequestScorer:
     ) -> Vectors:
         """ml.ctr.features.build of `raw`, with the ads' side as it was computed for the view."""
         faded = self._faded(request)
-        ads = counts.ads.taken(rows, creative_faded=faded["creative"], line_item_faded=faded["line_item"])
+        ads = features.AdSide.of_rows(
+            counts.ads,
+            rows,
+            counts.overall_rate,
+            creative_faded=faded["creative"],
+            line_item_faded=faded["line_item"],
+        )
         numbers = features.MISSING_REQUEST | self._of_request(request, slot, counts.aligned, rows)
         numbers["text_score"] = text
         return features.assembled(ads, numbers, size=len(rows))
@@ -425,4 +432,5 @@ def _first_stage(folder: Path) -> FirstStage | None:
 
 
 def _array(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """Mapped into memory, which all processes share; as a plain array, whose indexing is faster than np.memmap's."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import redis
@@ -52,16 +53,24 @@ def fields_of(candidate: Candidate, at: datetime) -> list[bytes]:
     ]
 
 
+@lru_cache(maxsize=100_000)  # fields name ads and windows, not visitors: the same ones come again and again
+def _parsed(name: bytes) -> tuple[tuple[str, int, int], int]:
+    """((scope, id, window), bucket) of a field."""
+    scope, id, window, bucket = name.split(b":")
+    return (scope.decode(), int(id), int(window)), int(bucket)
+
+
 def seen_from(known: Known, at: datetime) -> tuple[Seen, list[bytes]]:
     """Impressions within the present windows and what is hidden, and the fields of windows that have passed."""
     seconds = int(at.timestamp())
     counts: dict[tuple[str, int, int], int] = {}
     past: list[bytes] = []
     for name, value in known.caps.items():
-        scope, id, window, bucket = name.split(b":")
-        if int(bucket) == seconds // int(window):
-            counts[scope.decode(), int(id), int(window)] = int(value)
-        elif int(bucket) < seconds // int(window):
+        key, bucket = _parsed(name)
+        present = seconds // key[2]
+        if bucket == present:
+            counts[key] = int(value)
+        elif bucket < present:
             past.append(name)
     return Seen(counts, *hidden_from(known.hidden, seconds)) if known.hidden else Seen(counts), past
 

@@ -64,9 +64,6 @@ _COPIED = ("text_score", "position", "hour", "weekday", "device", "has_profile",
 _OF_ADS_AND_PLACES = {name for name in Raw._fields if not name.startswith("visitor") and name != "frequency"}
 _MISSING = {name: 0.0 if name in _OF_ADS_AND_PLACES else float("nan") for name in RAW}
 _AT = {name: index for index, name in enumerate(NAMES)}
-_RECENT = tuple(
-    f"{entity}_recent_{what}" for entity in ("creative", "line_item") for what in ("clicks", "exposure")
-)
 _OF_ADS = tuple(name for name in RAW if name.startswith(("creative", "line_item", "campaign", "advertiser")))
 MISSING_REQUEST = {name: value for name, value in _MISSING.items() if name not in _OF_ADS}
 
@@ -82,49 +79,47 @@ def format_code(ad_format: str | None) -> float:
 
 
 class AdSide(NamedTuple):
-    """What the ads bring to their rows, apart from the moment: smoothed rates and counts by row, and the overall rate.
-
-    Serving computes it once per view of the statistics, for every ad; `taken` picks a request's rows.
-    """
+    """What the ads bring to their rows, apart from the moment: smoothed rates, counts and recent sums by row, and the
+    overall rate. Serving computes it once per view of the statistics, for every ad."""
 
     creative: Floats
     line_item: Floats
-    overall: Any
     creative_log_impressions: Floats
     line_item_log_impressions: Floats
     creative_recent_clicks: Floats
     creative_recent_exposure: Floats
     line_item_recent_clicks: Floats
     line_item_recent_exposure: Floats
+    overall: Any
 
-    def taken(self, rows: Column, *, creative_faded: float = 1.0, line_item_faded: float = 1.0) -> AdSide:
-        """These rows, their recent sums multiplied by how much they have faded since."""
-        return AdSide(
-            self.creative[rows],
-            self.line_item[rows],
-            self.overall,
-            self.creative_log_impressions[rows],
-            self.line_item_log_impressions[rows],
-            self.creative_recent_clicks[rows] * creative_faded,
-            self.creative_recent_exposure[rows] * creative_faded,
-            self.line_item_recent_clicks[rows] * line_item_faded,
-            self.line_item_recent_exposure[rows] * line_item_faded,
-        )
+    def table(self) -> Floats:
+        """All of them but the overall rate, a row each: what `of_rows` picks from at once."""
+        return np.stack(self[:-1])
+
+    @classmethod
+    def of_rows(
+        cls, table: Floats, rows: Column, overall: Any, *, creative_faded: float, line_item_faded: float
+    ) -> AdSide:
+        """These rows of a `table`, their recent sums multiplied by how much they have faded since."""
+        picked = table[:, rows]
+        picked[4:6] *= creative_faded
+        picked[6:8] *= line_item_faded
+        return cls._make((*picked, overall))
 
 
 def ad_side(raw: Mapping[str, Any]) -> AdSide:
     """From the counters of ads among the numbers of RAW."""
     rates = counters.ad_rates(raw)
     return AdSide(
-        rates.creative,
-        rates.line_item,
-        rates.overall,
-        np.log1p(raw["creative_impressions"]),
-        np.log1p(raw["line_item_impressions"]),
-        raw["creative_recent_clicks"],
-        raw["creative_recent_exposure"],
-        raw["line_item_recent_clicks"],
-        raw["line_item_recent_exposure"],
+        creative=rates.creative,
+        line_item=rates.line_item,
+        creative_log_impressions=np.log1p(raw["creative_impressions"]),
+        line_item_log_impressions=np.log1p(raw["line_item_impressions"]),
+        creative_recent_clicks=raw["creative_recent_clicks"],
+        creative_recent_exposure=raw["creative_recent_exposure"],
+        line_item_recent_clicks=raw["line_item_recent_clicks"],
+        line_item_recent_exposure=raw["line_item_recent_exposure"],
+        overall=rates.overall,
     )
 
 
@@ -141,21 +136,40 @@ def build(raw: Mapping[str, Column | float]) -> Vectors:
 
 def assembled(ads: AdSide, raw: Mapping[str, Any], *, size: int) -> Vectors:
     """`build` where the ads' side is known; `raw` holds the other numbers of RAW, all of them (see `MISSING_REQUEST`)."""
-    out = np.empty((size, len(NAMES)), dtype=np.float32)
-    out[:, _AT["creative_ctr"]] = ads.creative
-    out[:, _AT["creative_recent_ctr"]] = _recent_rate(ads)
-    out[:, _AT["line_item_ctr"]] = ads.line_item
-    out[:, _AT["creative_log_impressions"]] = ads.creative_log_impressions
-    out[:, _AT["line_item_log_impressions"]] = ads.line_item_log_impressions
-    out[:, _AT["slot_lift"]], out[:, _AT["site_lift"]] = counters.place_lifts(raw)
-    out[:, _AT["slot_log_impressions"]] = np.log1p(raw["slot_impressions"])
-    _fill_visitor(out, raw, ads.overall)
-    for name in _COPIED:
-        out[:, _AT[name]] = raw[name]
+    out = np.empty((len(NAMES), size), dtype=np.float32)
+    for name, column in _columns(ads, raw).items():
+        out[_AT[name]] = column
+    return np.ascontiguousarray(out.T)
+
+
+def _columns(ads: AdSide, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Every feature, a column or one number for all rows."""
+    slot_lift, site_lift = counters.place_lifts(raw)
     width, height = np.log(np.maximum(raw["width"], 1)), np.log(np.maximum(raw["height"], 1))
-    out[:, _AT["log_area"]] = width + height
-    out[:, _AT["log_shape"]] = width - height
-    return out
+    return {
+        "creative_ctr": ads.creative,
+        "creative_recent_ctr": _recent_rate(ads),
+        "creative_log_impressions": ads.creative_log_impressions,
+        "line_item_ctr": ads.line_item,
+        "line_item_log_impressions": ads.line_item_log_impressions,
+        "slot_lift": slot_lift,
+        "site_lift": site_lift,
+        "slot_log_impressions": np.log1p(raw["slot_impressions"]),
+        "visitor_ctr": counters.smoothed(
+            raw["visitor_clicks"], raw["visitor_impressions"], ads.overall, counters.VISITOR_STRENGTH
+        ),
+        "visitor_log_impressions": np.log1p(raw["visitor_impressions"]),
+        "visitor_residual": counters.visitor_residual(
+            raw["visitor_clicks"], raw["visitor_expected"], raw["visitor_impressions"]
+        ),
+        "visitor_recent_residual": counters.visitor_residual(
+            raw["visitor_recent_clicks"], raw["visitor_recent_expected"], raw["visitor_recent_impressions"]
+        ),
+        "frequency_log": np.log1p(raw["frequency"]),
+        "log_area": width + height,
+        "log_shape": width - height,
+        **{name: raw[name] for name in _COPIED},
+    }
 
 
 def _number(value: Column | float) -> Floats | float:
@@ -164,18 +178,10 @@ def _number(value: Column | float) -> Floats | float:
 
 
 def _recent_rate(ads: AdSide) -> Any:
-    rates = counters.AdRates(ads.creative, ads.line_item, None, ads.overall)
-    recent = {name: getattr(ads, name) for name in _RECENT}
-    return counters.recent_ad_rate(recent, rates)
-
-
-def _fill_visitor(out: Vectors, raw: Mapping[str, Any], overall: Any) -> None:
-    out[:, _AT["visitor_ctr"]] = counters.smoothed(
-        raw["visitor_clicks"], raw["visitor_impressions"], overall, counters.VISITOR_STRENGTH
-    )
-    out[:, _AT["visitor_log_impressions"]] = np.log1p(raw["visitor_impressions"])
-    for prefix in ("visitor", "visitor_recent"):
-        out[:, _AT[f"{prefix}_residual"]] = counters.visitor_residual(
-            raw[f"{prefix}_clicks"], raw[f"{prefix}_expected"], raw[f"{prefix}_impressions"]
-        )
-    out[:, _AT["frequency_log"]] = np.log1p(raw["frequency"])
+    recent = {
+        "creative_recent_clicks": ads.creative_recent_clicks,
+        "creative_recent_exposure": ads.creative_recent_exposure,
+        "line_item_recent_clicks": ads.line_item_recent_clicks,
+        "line_item_recent_exposure": ads.line_item_recent_exposure,
+    }
+    return counters.recent_ad_rate(recent, counters.AdRates(ads.creative, ads.line_item, None, ads.overall))

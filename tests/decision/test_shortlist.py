@@ -49,7 +49,7 @@ def test_a_request_looks_at_few_of_many() -> None:
     fixed, scorer = market(8 * SMALLEST_TIER, 2)
     shortlist = Shortlist(fixed, standing(fixed, scorer))
     looked_at = shortlist.narrowed((1 << len(fixed)) - 1, 20)
-    assert 16 * 20 <= looked_at.bit_count() <= 4 * SMALLEST_TIER
+    assert 8 * 20 <= looked_at.bit_count() <= 4 * SMALLEST_TIER
 
 
 def test_rare_eligibility_looks_at_everybody_left() -> None:
