@@ -1,7 +1,7 @@
 """Which calibration pays? `python -m bench.calibration FOLDER [names…]` on tables that `bench.ctr.sets` wrote.
 
 Our trees on the training part without its latest rows: every candidate is fitted on those, and the product's own rule
-chooses on them. Each is then shown on the test rows, as predicted by as many trees on all of the training part.
+chooses on them. Each is then shown on the test rows, whatever was chosen.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ml.ctr import calibrate
+from ml.ctr.blender import train_blender
 from ml.ctr.calibrate import CANDIDATES, Window, choose
 from ml.ctr.calibration import IDENTITY
 from ml.evaluation import metrics
-from ml.schema import Ints
+from ml.schema import Floats, Ints
 from ml.table import model
-from ml.table.reading import Meaning, read_rows
+from ml.table.reading import Meaning, Rows, read_rows
 
 SETS = ("movietweetings", "online_retail_ii")
 FEW_POSITIVES = 100  # so that isotonic is shown, also where the product would not try it
@@ -31,16 +33,34 @@ def windows(folder: Path) -> tuple[Window, Window]:
     many = {name: tuple(said[name]) for name in ("categorical", "numeric")}
     meaning = Meaning(**{name: said[name] for name in names}, **many)
     rows = read_rows(folder / "train.parquet", folder / "test.parquet", meaning)
-    held = model._latest(rows, 0)
-    grown = model._trees(rows, model._features(rows, None, 0), held, 0)
-    test = np.flatnonzero(rows.is_test)
-    p = grown.held_out.copy()
-    p[test] = grown.predict(test)
+    held, matrix = model._latest(rows, 0), model._features(rows, None, 0)
     if rows.time is None or rows.user is None:
         raise ValueError(f"{folder.name} has no times or no users")
     first = np.array([values[0] if values else -1 for values in rows.sets[0]], np.int64)
-    both = Window(np.log(p) - np.log1p(-p), rows.rate, rows.time, rows.user, first, _one_place(len(rows)))
-    return both.take(held), both.take(test)
+    both = Window(
+        _log_odds(rows, matrix, held), rows.rate, rows.time, rows.user, first, _one_place(len(rows))
+    )
+    return both.take(held), both.take(np.flatnonzero(rows.is_test))
+
+
+def _log_odds(rows: Rows, matrix: Any, held: Ints) -> Floats:
+    """Of all rows, by trees grown without the held ones, on which they stopped: as the platform trains."""
+    X = matrix.X.astype(np.float32)
+    usable = ~rows.is_test & (rows.weight > 0)
+    usable[held] = False
+    train = np.concatenate([np.flatnonzero(usable), held])
+    numbers = {name: f"f{place}" for place, name in enumerate(matrix.names)}
+    trees = train_blender(
+        X[train],
+        rows.rate[train],
+        time_order=np.arange(len(train)),
+        names=list(numbers.values()),
+        rising=frozenset(numbers[name] for name in matrix.rising),
+        most_trees=model.MOST_TREES,
+        latest_share=len(held) / len(train),
+        refit=False,
+    )
+    return trees.log_odds(X)
 
 
 def _one_place(rows: int) -> Ints:
