@@ -1,8 +1,8 @@
 """What each engine adds to the transformer, measured before it may: on ad clicks later than all that was fitted.
 
 Only ads that a visitor was shown in the window compete: among all ads whoever resembles what was chosen before looks
-good, since nothing else could be clicked. (On the invented market, where the truth is known, judging among all ads found
-a large gain where there is a loss.)
+good, since nothing else could be clicked. (On the invented market, whose truth is known, weights learned among all ads
+make the ten picks worse where few ads are retrieved; those learned among the shown ones make them better.)
 
 Two windows end at the moment of the trial. Everything is fitted before the first; weights are chosen on its clicks;
 then engines are fitted again before the second, whose clicks judge. The transformer of the trial is the newest matcher

@@ -110,7 +110,7 @@ def train_blender(
     cut = max(1, round(len(order) * (1 - latest_share)))
     chosen = _parameters(X, names, rising, falling, seed=seed, num_threads=num_threads)
     data = _Data(X, y, weight, list(names), chosen | dict(parameters or {}))
-    stopped = _stopped(data, order[:cut], order[cut:], most_trees)
+    stopped = _stopped(data, order[:cut], order[cut:], most_trees, PATIENCE_TREES)
     return _fit(data, order, stopped.trees) if refit else stopped
 
 
@@ -124,12 +124,13 @@ def train_twice(
     names: Sequence[str],
     rising: frozenset[str],
     most_trees: int,
+    patience: int,
     parameters: Mapping[str, Any],
 ) -> tuple[Blender, Blender]:
     """(fitted without the held rows, which chose its number of trees; as many trees fitted on all rows)."""
     chosen = _parameters(X, names, rising, frozenset(), seed=seed, num_threads=1)
     data = _Data(X, y, weight, list(names), chosen | dict(parameters))
-    stopped = _stopped(data, np.flatnonzero(~held), np.flatnonzero(held), most_trees)
+    stopped = _stopped(data, np.flatnonzero(~held), np.flatnonzero(held), most_trees, patience)
     return stopped, _fit(data, np.arange(len(X)), stopped.trees)
 
 
@@ -166,7 +167,7 @@ def _has_both_labels(y: Floats) -> bool:
     return len(y) > 0 and bool(y.max() > 0) and bool(y.min() < 1)
 
 
-def _stopped(data: _Data, earlier: Column, latest: Column, most_trees: int) -> Blender:
+def _stopped(data: _Data, earlier: Column, latest: Column, most_trees: int, patience: int) -> Blender:
     """Fitted on the earlier rows until the latest gain no more."""
     import lightgbm
 
@@ -179,7 +180,7 @@ def _stopped(data: _Data, earlier: Column, latest: Column, most_trees: int) -> B
         data.part(earlier),
         num_boost_round=most_trees,
         valid_sets=[data.part(latest)],
-        callbacks=[lightgbm.early_stopping(PATIENCE_TREES, verbose=False)],
+        callbacks=[lightgbm.early_stopping(patience, verbose=False)],
     )
     return Blender(booster.model_to_string(num_iteration=max(1, int(booster.best_iteration))))
 

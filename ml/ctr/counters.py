@@ -193,22 +193,25 @@ class Statistics:
 
     def observe_impression(self, keys: Keys, at: float) -> tuple[float, float]:
         """Count one impression served at `at`, in seconds; returns (q, l) just before it."""
+        creative, line_item, campaign, advertiser, slot, site, visitor = keys
         rate, lift = self.estimate(keys)
-        amounts = {"visitor": rate * lift, "slot": rate, "site": rate}
         self.overall[0] += 1
         self.overall[2] += rate
-        for name, key in zip(Keys._fields, keys, strict=True):
-            if key is None:
-                continue
-            amount = amounts.get(name, lift)
-            row = _row(getattr(self, name), key)
-            row[0] += 1
-            row[2] += amount
-            if name in self.recent:
-                self._add_recent(name, key, at, (1.0, 0.0, amount))
-        if keys.visitor is not None:
-            seen = self.frequency.setdefault(keys.visitor, {})
-            seen[keys.line_item] = seen.get(keys.line_item, 0.0) + 1
+        _shown(self.creative, creative, lift)
+        _shown(self.line_item, line_item, lift)
+        _shown(self.campaign, campaign, lift)
+        _shown(self.advertiser, advertiser, lift)
+        _shown(self.slot, slot, rate)
+        _shown(self.site, site, rate)
+        _add_recent(self.recent["creative"], creative, at, (1.0, 0.0, lift))
+        _add_recent(self.recent["line_item"], line_item, at, (1.0, 0.0, lift))
+        if visitor is not None:
+            _shown(self.visitor, visitor, rate * lift)
+            _add_recent(self.recent["visitor"], visitor, at, (1.0, 0.0, rate * lift))
+            seen = self.frequency.get(visitor)
+            if seen is None:
+                seen = self.frequency[visitor] = {}
+            seen[line_item] = seen.get(line_item, 0.0) + 1
         return rate, lift
 
     def observe_click(self, keys: Keys, at: float) -> None:
@@ -219,76 +222,66 @@ class Statistics:
                 continue
             _row(getattr(self, name), key)[1] += 1
             if name in self.recent:
-                self._add_recent(name, key, at, (0.0, 1.0, 0.0))
+                _add_recent(self.recent[name], key, at, (0.0, 1.0, 0.0))
 
     def estimate(self, keys: Keys) -> tuple[float, float]:
         """(q, l): the creative's click rate in an average place, and how many times one the slot is clicked."""
+        creative, line_item, campaign, advertiser, slot, site, _ = keys
         impressions, clicks, expected = self.overall
         rate = global_ctr(clicks, impressions)
-        for name, strength in _CHAIN:
-            row = getattr(self, name).get(getattr(keys, name), _UNSEEN)
-            rate = (row[1] + strength * rate) / (row[2] + strength)
-        overall = place = (clicks + PLACE_STRENGTH) / (expected + PLACE_STRENGTH)
-        for table, key in ((self.site, keys.site), (self.slot, keys.slot)):
-            row = table.get(key, _UNSEEN)
-            place = (row[1] + PLACE_STRENGTH * place) / (row[2] + PLACE_STRENGTH)
+        # Written out, since every row of a replay comes here: loops over names took twice as long.
+        row = self.advertiser.get(advertiser, _UNSEEN)
+        rate = (row[1] + ADVERTISER_STRENGTH * rate) / (row[2] + ADVERTISER_STRENGTH)
+        row = self.campaign.get(campaign, _UNSEEN)
+        rate = (row[1] + CAMPAIGN_STRENGTH * rate) / (row[2] + CAMPAIGN_STRENGTH)
+        row = self.line_item.get(line_item, _UNSEEN)
+        rate = (row[1] + LINE_ITEM_STRENGTH * rate) / (row[2] + LINE_ITEM_STRENGTH)
+        row = self.creative.get(creative, _UNSEEN)
+        rate = (row[1] + CREATIVE_STRENGTH * rate) / (row[2] + CREATIVE_STRENGTH)
+        overall = (clicks + PLACE_STRENGTH) / (expected + PLACE_STRENGTH)
+        row = self.site.get(site, _UNSEEN)
+        place = (row[1] + PLACE_STRENGTH * overall) / (row[2] + PLACE_STRENGTH)
+        row = self.slot.get(slot, _UNSEEN)
+        place = (row[1] + PLACE_STRENGTH * place) / (row[2] + PLACE_STRENGTH)
         return rate, float(_bounded(place / overall))
 
     def raw(self, keys: Keys, at: float) -> Raw:
         """The numbers as known at `at`; zeros for what was never seen."""
-        creative = self.creative.get(keys.creative, _UNSEEN)
-        line_item = self.line_item.get(keys.line_item, _UNSEEN)
-        campaign = self.campaign.get(keys.campaign, _UNSEEN)
-        advertiser = self.advertiser.get(keys.advertiser, _UNSEEN)
-        slot = self.slot.get(keys.slot, _UNSEEN)
-        site = self.site.get(keys.site, _UNSEEN)
-        of_creative = self._recent("creative", keys.creative, at)
-        of_line_item = self._recent("line_item", keys.line_item, at)
-        if keys.visitor is None:
-            visitor, of_visitor, frequency = _NOBODY, _NOBODY, _NAN
+        return Raw._make(self.numbers(keys, at))
+
+    def numbers(self, keys: Keys, at: float) -> tuple[float, ...]:
+        """The fields of Raw without their names, which a replay of many rows does not need."""
+        creative, line_item, campaign, advertiser, slot, site, visitor = keys
+        _, campaign_clicks, campaign_exposure = self.campaign.get(campaign, _UNSEEN)
+        _, advertiser_clicks, advertiser_exposure = self.advertiser.get(advertiser, _UNSEEN)
+        _, site_clicks, site_expected = self.site.get(site, _UNSEEN)
+        _, recent_clicks, recent_exposure = _recent(self.recent["creative"], creative, at)
+        _, line_item_clicks, line_item_exposure = _recent(self.recent["line_item"], line_item, at)
+        if visitor is None:
+            by_visitor, of_visitor, frequency = _NOBODY, _NOBODY, _NAN
         else:
-            visitor = self.visitor.get(keys.visitor, _UNSEEN)
-            of_visitor = self._recent("visitor", keys.visitor, at)
-            frequency = self.frequency.get(keys.visitor, _NOTHING).get(keys.line_item, 0.0)
-        return Raw._make(
-            (
-                *self.overall,
-                *creative,
-                *line_item,
-                *campaign[1:],
-                *advertiser[1:],
-                *slot,
-                *site[1:],
-                *visitor,
-                frequency,
-                *of_creative[1:],
-                *of_line_item[1:],
-                *of_visitor,
-            )
+            by_visitor = self.visitor.get(visitor, _UNSEEN)
+            of_visitor = _recent(self.recent["visitor"], visitor, at)
+            frequency = self.frequency.get(visitor, _NOTHING).get(line_item, 0.0)
+        return (
+            *self.overall,
+            *self.creative.get(creative, _UNSEEN),
+            *self.line_item.get(line_item, _UNSEEN),
+            campaign_clicks,
+            campaign_exposure,
+            advertiser_clicks,
+            advertiser_exposure,
+            *self.slot.get(slot, _UNSEEN),
+            site_clicks,
+            site_expected,
+            *by_visitor,
+            frequency,
+            recent_clicks,
+            recent_exposure,
+            line_item_clicks,
+            line_item_exposure,
+            *of_visitor,
         )
-
-    def _add_recent(self, name: str, key: Hashable, at: float, amounts: tuple[float, float, float]) -> None:
-        """Sums stay discounted to the newest moment; what comes late counts for as little as it would by now."""
-        row = self.recent[name].get(key)
-        if row is None:
-            row = self.recent[name][key] = [0.0, 0.0, 0.0, at]
-        if at > row[3]:
-            left = 2.0 ** ((row[3] - at) / HALF_LIFE_SECONDS)
-            row[0] *= left
-            row[1] *= left
-            row[2] *= left
-            row[3] = at
-        weight = 2.0 ** ((at - row[3]) / HALF_LIFE_SECONDS)
-        row[0] += weight * amounts[0]
-        row[1] += weight * amounts[1]
-        row[2] += weight * amounts[2]
-
-    def _recent(self, name: str, key: Hashable, at: float) -> list[float]:
-        row = self.recent[name].get(key)
-        if row is None:
-            return _UNSEEN
-        left = 2.0 ** ((row[3] - at) / HALF_LIFE_SECONDS)
-        return [row[0] * left, row[1] * left, row[2] * left]
 
     def as_dict(self) -> dict[str, Any]:
         """The whole state as plain dicts and lists (ids stay as they are)."""
@@ -318,16 +311,50 @@ def _row(table: dict[Hashable, list[float]], key: Hashable) -> list[float]:
     return row
 
 
+def _shown(table: dict[Hashable, list[float]], key: Hashable, amount: float) -> None:
+    """One impression more of a known key."""
+    if key is None:
+        return
+    row = table.get(key)
+    if row is None:
+        table[key] = [1.0, 0.0, amount]
+    else:
+        row[0] += 1
+        row[2] += amount
+
+
+def _add_recent(
+    table: dict[Hashable, list[float]], key: Hashable, at: float, amounts: tuple[float, float, float]
+) -> None:
+    """Sums stay discounted to the newest moment; what comes late counts for as little as it would by now."""
+    if key is None:
+        return
+    impressions, clicks, amount = amounts
+    row = table.get(key)
+    if row is None:
+        table[key] = [impressions, clicks, amount, at]
+    elif at >= row[3]:
+        left = 2.0 ** ((row[3] - at) / HALF_LIFE_SECONDS)
+        row[:] = (row[0] * left + impressions, row[1] * left + clicks, row[2] * left + amount, at)
+    else:
+        weight = 2.0 ** ((at - row[3]) / HALF_LIFE_SECONDS)
+        row[0] += weight * impressions
+        row[1] += weight * clicks
+        row[2] += weight * amount
+
+
+def _recent(table: dict[Hashable, list[float]], key: Hashable, at: float) -> list[float]:
+    row = table.get(key)
+    if row is None:
+        return _UNSEEN
+    left = 2.0 ** ((row[3] - at) / HALF_LIFE_SECONDS)
+    return [row[0] * left, row[1] * left, row[2] * left]
+
+
 def _copied(rows: Mapping[Hashable, list[float]]) -> dict[Hashable, list[float]]:
     return {key: list(row) for key, row in rows.items()}
 
 
-_CHAIN = (
-    ("advertiser", ADVERTISER_STRENGTH),
-    ("campaign", CAMPAIGN_STRENGTH),
-    ("line_item", LINE_ITEM_STRENGTH),
-    ("creative", CREATIVE_STRENGTH),
-)
 _NAN = float(np.nan)
 _UNSEEN = [0.0, 0.0, 0.0]
 _NOBODY = [_NAN, _NAN, _NAN]

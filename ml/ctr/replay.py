@@ -23,7 +23,7 @@ def replay(
     `statistics` continues from an earlier state, and holds the state after the last event when this returns.
     """
     known = statistics if statistics is not None else Statistics()
-    seen: list[Raw] = []
+    seen: list[tuple[float, ...]] = []
     keys = _keys(log)
     by_time = np.argsort(log.time, kind="stable").tolist()
     times = log.time.tolist()
@@ -37,7 +37,7 @@ def replay(
             known.observe_click(keys[clicks[arrived][1]], clicks[arrived][0])
             arrived += 1
         while end < len(by_time) and times[by_time[end]] == now:
-            seen.append(known.raw(keys[by_time[end]], now))
+            seen.append(known.numbers(keys[by_time[end]], now))
             end += 1
         for row in by_time[start:end]:
             known.observe_impression(keys[row], now)
@@ -73,7 +73,7 @@ def _clicks_in_order(log: ImpressionLog) -> list[tuple[float, int]]:
     return list(zip(arrival[order].tolist(), rows[order].tolist(), strict=True))
 
 
-def _columns(seen: list[Raw], rows: list[int]) -> dict[str, Floats]:
+def _columns(seen: list[tuple[float, ...]], rows: list[int]) -> dict[str, Floats]:
     """The i-th element of `seen` belongs to rows[i]."""
     width = len(Raw._fields)
     numbers = np.fromiter(chain.from_iterable(seen), dtype=np.float64, count=len(seen) * width)

@@ -122,3 +122,13 @@ def spans(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
     which = np.repeat(np.arange(len(begin)), length)
     shift = begin - (np.cumsum(length) - length)
     return which, np.arange(len(which)) + np.repeat(shift, length)
+
+
+def fading_sums(values: Floats, kept: Floats) -> Floats:
+    """Sums up to each value, of which each further one keeps its share: every stretch doubles from step to step."""
+    total, share, step = values.copy(), kept.copy(), 1
+    while step < len(total):
+        total[step:] += share[step:] * total[:-step]
+        share[step:] *= share[:-step]
+        step *= 2
+    return total

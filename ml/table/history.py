@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 
 from ml.schema import Floats, Ints, Vectors
-from ml.table.asof import Events, Past, spans
+from ml.table.asof import Events, Past, fading_sums, spans
 from ml.table.reading import Rows
 
 REMEMBERED_CLICKS = 20
@@ -104,11 +104,9 @@ class History:
         base = self._table.base_rate
         if self._table.rows.time is None:
             return np.full(len(self._wanted), base)
-        levels = [base]
-        kept = (OVERALL_FADING**self._weight).tolist()
-        for share, rate in zip(kept, self._table.rows.rate[self._events].tolist(), strict=True):
-            levels.append(share * levels[-1] + (1 - share) * rate)
-        return np.array(levels)[self._cut]
+        kept = OVERALL_FADING**self._weight
+        steps = np.append(base, (1 - kept) * self._table.rows.rate[self._events])
+        return fading_sums(steps, np.append(1.0, kept))[self._cut]
 
     @cached_property
     def _overall(self) -> Floats:

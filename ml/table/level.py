@@ -10,6 +10,7 @@ import numpy as np
 
 from ml.evaluation.metrics import row_losses
 from ml.schema import Floats, Ints
+from ml.table.asof import fading_sums
 from ml.table.reading import Rows
 from ml.table.walk import release_times
 
@@ -63,20 +64,10 @@ def follow(p: Floats, rows: Rows, learned: Ints, wanted: Ints, *, memory: float)
     )
     kept = np.exp(-expected / memory)
     released = np.searchsorted(moments, rows.time[wanted])
-    state = [np.append(0.0, _fading_sums(values, kept))[released] for values in (clicks, expected, seen)]
+    state = [np.append(0.0, fading_sums(values, kept))[released] for values in (clicks, expected, seen)]
     moved = p.copy()
     moved[wanted] = _moved(p[wanted], *state)
     return moved
-
-
-def _fading_sums(values: Floats, kept: Floats) -> Floats:
-    """Sums up to each value, of which each further one keeps its share: every stretch doubles from step to step."""
-    total, share, step = values.copy(), kept.copy(), 1
-    while step < len(total):
-        total[step:] += share[step:] * total[:-step]
-        share[step:] *= share[:-step]
-        step *= 2
-    return total
 
 
 def _moved(p: Floats, clicks: Floats, expected: Floats, seen: Floats) -> Floats:

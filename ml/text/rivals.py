@@ -48,7 +48,6 @@ class RivalTexts:
 
     def _with_words(self, past: Rivals) -> Any:
         """A row per text, known or not: dense, and the words that texts of the past have in common."""
-        from scipy.sparse import csr_matrix, hstack
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
@@ -56,4 +55,31 @@ class RivalTexts:
             words.fit([self._texts[text] for text in np.unique(past.text).tolist()])
         except ValueError:  # too few words in common
             return self.dense
-        return hstack([csr_matrix(self.dense), WORD_SCALE * words.transform(self._texts)]).tocsr()
+        return _Beside(self.dense, WORD_SCALE * words.transform(self._texts).tocsr())
+
+
+class _Beside:
+    """A dense and a sparse matrix side by side: a third of the time of one sparse matrix that holds both."""
+
+    def __init__(self, dense: Floats, sparse: Any) -> None:
+        self._dense, self._sparse = dense, sparse
+        self.shape = (dense.shape[0], dense.shape[1] + sparse.shape[1])
+        self.T = _Turned(dense, sparse)
+
+    def __getitem__(self, rows: Ints) -> _Beside:
+        return _Beside(self._dense[rows], self._sparse[rows])
+
+    def __matmul__(self, w: Floats) -> Floats:
+        width = self._dense.shape[1]
+        product: Floats = self._dense @ w[:width] + self._sparse @ w[width:]
+        return product
+
+
+class _Turned:
+    """The transpose, which multiplies and no more."""
+
+    def __init__(self, dense: Floats, sparse: Any) -> None:
+        self._dense, self._sparse = dense, sparse
+
+    def __matmul__(self, gap: Floats) -> Floats:
+        return np.concatenate([self._dense.T @ gap, self._sparse.T @ gap])

@@ -17,6 +17,7 @@ LINE_VARIANCE, LIKENESS_VARIANCE, SIZE_VARIANCE = 0.001, 0.06, 0.01
 LIKENESS_REACH = 3.0  # how fast likeness falls, in mean squared distances between groups
 OWN_VARIANCE = 0.1  # of the log click rate of a group, apart from its topic and from chance
 MOST_GROUPS = 4_000  # the newest ones; time grows with the cube
+KEPT_GROUPS = 6_000  # the likeness of so many (290 MB) is computed once for all moments
 
 
 class TopicLevels:
@@ -30,6 +31,7 @@ class TopicLevels:
         self._mean /= np.maximum(size, 1)[:, None]
         self._size: Floats = np.log(np.maximum(size, 1)).astype(np.float64)
         self._distance = max(2.0 * float(self._mean.var(axis=0).sum()), 1e-12)
+        self._kept: Floats | None = None
 
     def scores(self, past: Rivals, wanted: Ints) -> Floats:
         """Expected log rates of the wanted groups, learnt from the past, whose rows are in order of time."""
@@ -48,6 +50,14 @@ class TopicLevels:
 
     def _likeness(self, one: Ints, other: Ints) -> Floats:
         """Prior covariance of groups' levels."""
+        if len(self._size) > KEPT_GROUPS:
+            return self._covariance(one, other)
+        if self._kept is None:
+            every = np.arange(len(self._size))
+            self._kept = self._covariance(every, every)
+        return self._kept[np.ix_(one, other)]
+
+    def _covariance(self, one: Ints, other: Ints) -> Floats:
         a, b = self._mean[one], self._mean[other]
         product = a @ b.T
         apart = np.maximum((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * product, 0.0)
