@@ -55,6 +55,7 @@ check: install-dev ## format, lint, types, import contracts, missing migrations
 
 bench: install-dev ## every benchmark with its table
 	@$(WITH_SERVERS) --export $(VENV) -m bench.serving $(ARGS)
+	@$(VENV) -m bench.scoring
 	@$(VENV) -m bench.ctr --reuse
 
 install: ## .venv with the pinned packages

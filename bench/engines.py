@@ -31,6 +31,7 @@ K = 20
 SPLITS = (0.64, 0.80)
 SEED = 5
 DAY_SECONDS = 86_400.0
+SHRINKAGES = (0.0, 10.0)
 FADES_DAYS = (7.0, 28.0, 90.0)  # half-lives that the validation part chooses among
 POPULARITY, CO_VISITS, FACTORS, CONTENT = "popularity", "co-visitation", "factors", "content"
 
@@ -86,7 +87,9 @@ def online_retail_ii(folder: Path) -> Acts:
     lines = lines[
         lines["Customer ID"].notna() & (lines["Quantity"] > 0) & code.str.fullmatch(r"\d{5}[A-Za-z]{0,2}")
     ]
-    lines = lines.assign(item=code, at=pd.to_datetime(lines["InvoiceDate"]).astype("int64") / 1e9)
+    lines = lines.assign(
+        item=code, at=pd.to_datetime(lines["InvoiceDate"]).astype("datetime64[s]").astype("int64")
+    )
     lines = lines.drop_duplicates(["Invoice", "item"])
     text = lines.groupby("item")["Description"].first().fillna("").to_dict()
     return _acts(lines, "Customer ID", "item", "at", text, is_again=True)
@@ -96,8 +99,6 @@ def _acts(table: Any, user: str, item: str, at: str, text: Mapping[Any, str], *,
     users, visitor = np.unique(table[user].to_numpy(), return_inverse=True)
     items, code = np.unique(table[item].to_numpy(), return_inverse=True)
     seconds = table[at].to_numpy(np.float64)
-    if seconds.max() < 1e9 / 2:  # pandas keeps microseconds or nanoseconds: whatever it was, a day is a day
-        seconds = seconds * 1e3
     texts = [str(text.get(name, "")) for name in items.tolist()]
     return Acts(
         visitor.astype(np.int64), code.astype(np.int64), seconds, texts, len(users), is_again=is_again
@@ -137,37 +138,60 @@ def popular(known: Acts, days: float | None) -> Floats:
     return np.bincount(known.item, weights=weight, minlength=known.items)
 
 
-def sources(
-    known: Acts, visitors: Ints, vectors: Vectors, chosen: Chosen, seconds: dict[str, float] | None = None
-) -> dict[str, Vectors]:
-    """Scores of all items for these visitors, by engine, from what is known."""
+@dataclass(frozen=True)
+class Histories:
+    """What the judged visitors had done: (row of the visitor, item, weight)."""
+
+    who: Ints
+    what: Ints
+    weight: Floats
+    visitors: int
+
+
+def histories(known: Acts, visitors: Ints, days: float | None) -> Histories:
+    """Faded with this half-life."""
     place = np.full(known.visitors, -1, np.int64)
     place[visitors] = np.arange(len(visitors))
     rows = place[known.visitor] >= 0
-    who, what = place[known.visitor[rows]], known.item[rows]
-    days = chosen.together_days
     age = known.time.max(initial=0.0) - known.time[rows]
     weight = np.exp2(-age / (days * DAY_SECONDS)) if days else np.ones(len(age))
-    half_life = days * DAY_SECONDS if days else None
+    return Histories(place[known.visitor[rows]], known.item[rows], weight, len(visitors))
+
+
+def co_visits(known: Acts, chosen: Chosen) -> Engine:
+    """Fitted as the validation part chose."""
+    days = chosen.together_days
+    return covisitation.fit(
+        known.visitor,
+        known.item,
+        known.time,
+        items=known.items,
+        half_life_seconds=days * DAY_SECONDS if days else None,
+        shrinkage=chosen.shrinkage,
+    )
+
+
+def sources(
+    known: Acts, visitors: Ints, vectors: Vectors, chosen: Chosen, seconds: dict[str, float]
+) -> dict[str, Vectors]:
+    """Scores of all items for these visitors, by engine, from what is known; `seconds` are filled in."""
+    done = histories(known, visitors, chosen.together_days)
     makers: dict[str, Callable[[], Engine]] = {
-        CO_VISITS: lambda: covisitation.fit(
-            known.visitor,
-            known.item,
-            known.time,
-            items=known.items,
-            half_life_seconds=half_life,
-            shrinkage=chosen.shrinkage,
-        ),
+        CO_VISITS: lambda: co_visits(known, chosen),
         FACTORS: lambda: factors.fit(known.visitor, known.item, items=known.items),
         CONTENT: lambda: content.fit(vectors),
     }
-    found = {POPULARITY: np.tile(popular(known, chosen.popular_days).astype(np.float32), (len(visitors), 1))}
+    found = {POPULARITY: popularity(known, chosen.popular_days, len(visitors))}
     for name, make in makers.items():
         started = time.process_time()
-        found[name] = make().score_all(who, what, weight, len(visitors))
-        if seconds is not None:
-            seconds[name] = time.process_time() - started
+        found[name] = make().score_all(done.who, done.what, done.weight, done.visitors)
+        seconds[name] = time.process_time() - started
     return found
+
+
+def popularity(known: Acts, days: float | None, visitors: int) -> Vectors:
+    """The same for everybody: acts per item, faded."""
+    return np.tile(popular(known, days).astype(np.float32), (visitors, 1))
 
 
 def choose(
@@ -181,39 +205,18 @@ def choose(
     def quality(scores: Column) -> float:
         return float(np.nanmean(ranking.ndcg_at(ranking.top(scores, K, excluded), wanted)))
 
+    def together(chosen: Chosen) -> float:
+        done = histories(known, visitors, chosen.together_days)
+        engine = co_visits(known, chosen)
+        return quality(engine.score_all(done.who, done.what, done.weight, done.visitors))
+
     days: tuple[float | None, ...] = (None, *FADES_DAYS)
-    shape = (len(visitors), 1)
-    popular_days = max(days, key=lambda one: quality(np.tile(popular(known, one).astype(np.float32), shape)))
-    options = [(one, shrinkage) for one in days for shrinkage in (0.0, 10.0)]
-    best = max(
-        options,
-        key=lambda one: quality(sources_of_covisits(known, visitors, Chosen(popular_days, one[0], one[1]))),
-    )
-    chosen = Chosen(popular_days, *best)
-    found = sources(known, visitors, vectors, chosen)
+    popular_days = max(days, key=lambda one: quality(popularity(known, one, len(visitors))))
+    options = [Chosen(popular_days, one, shrinkage) for one in days for shrinkage in SHRINKAGES]
+    chosen = max(options, key=together)
+    found = sources(known, visitors, vectors, chosen, {})
     ranks = {name: blend.reciprocal_ranks(scores) for name, scores in found.items()}
     return chosen, blend.learned_weights(ranks, wanted, k=K, excluded=excluded)
-
-
-def sources_of_covisits(known: Acts, visitors: Ints, chosen: Chosen) -> Vectors:
-    """Only the scores of co-visitation."""
-    nothing = np.zeros((known.items, 1), np.float32)
-    place = np.full(known.visitors, -1, np.int64)
-    place[visitors] = np.arange(len(visitors))
-    del nothing
-    rows = place[known.visitor] >= 0
-    days = chosen.together_days
-    age = known.time.max(initial=0.0) - known.time[rows]
-    engine = covisitation.fit(
-        known.visitor,
-        known.item,
-        known.time,
-        items=known.items,
-        half_life_seconds=days * DAY_SECONDS if days else None,
-        shrinkage=chosen.shrinkage,
-    )
-    weight = np.exp2(-age / (days * DAY_SECONDS)) if days else np.ones(len(age))
-    return engine.score_all(place[known.visitor[rows]], known.item[rows], weight, len(visitors))
 
 
 def _judged(acts: Acts, first: float, end: float, most: int) -> Ints:

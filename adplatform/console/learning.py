@@ -32,7 +32,7 @@ from adplatform.console.model_words import (
 from adplatform.core import clock
 from adplatform.insights import charts
 from adplatform.jobs.models import JobRun
-from adplatform.learning.models import ModelVersion, SearchRun, SearchTrial, TrainingRun
+from adplatform.learning.models import BeliefFit, EngineFit, ModelVersion, SearchRun, SearchTrial, TrainingRun
 
 PAGE_SIZE = 20
 SHOWN_SEARCHES = 5
@@ -54,6 +54,8 @@ def models(request: HttpRequest) -> HttpResponse:
         "searches": [
             search_line(run) for run in SearchRun.objects.prefetch_related("trials")[:SHOWN_SEARCHES]
         ],
+        "engines": EngineFit.objects.first(),
+        "belief": BeliefFit.objects.first(),
         "running": _running(),
         "page_obj": page,
         "runs": [(run, [_version(version) for version in run.versions.all()]) for run in page],

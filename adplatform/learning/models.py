@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 
@@ -217,6 +219,13 @@ class EngineFit(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def sources(self) -> list[tuple[str, dict[str, Any]]]:
+        """Figures by source, the heaviest first and the blend last."""
+        rows: dict[str, dict[str, Any]] = self.figures.get("sources", {})
+        return sorted(
+            rows.items(), key=lambda pair: (pair[0] == "blend", -pair[1].get("weight", 0.0), pair[0])
+        )
 
 
 class BeliefFit(models.Model):

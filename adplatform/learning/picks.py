@@ -238,11 +238,20 @@ def _click_probabilities(shelf: Library, asked: Asked, at: datetime) -> Floats:
     for start in range(0, count, step):
         raw = _raw(shelf, asked.part(start, start + step), at)
         if shelf.blender is not None:
-            pctr = shelf.blender.predict(features.build(raw))
+            pctr = shelf.blender.predict(
+                features.build(raw), **_segments(shelf, asked.chosen[start : start + step])
+            )
         else:
             pctr = prior_ctr(raw, text_weight=shelf.text_weight)
         out[start : start + step] = pctr.reshape(-1, k)
     return out
+
+
+def _segments(shelf: Library, chosen: Ints) -> dict[str, Ints]:
+    """Campaign and slot of each (visitor, chosen ad), row after row."""
+    slots = np.array([slot.pk for slot in shelf.slots], np.int64)
+    ad = chosen.ravel()
+    return {"campaign": shelf.ids["campaign"][ad], "slot": slots[shelf.place[ad]]}
 
 
 def _visitor_numbers(visitors: Sequence[str]) -> list[Mapping[bytes, bytes]]:

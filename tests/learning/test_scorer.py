@@ -19,6 +19,7 @@ from adplatform.learning.statistics import LiveStatistics
 from ml.ctr import features
 from ml.ctr.replay import replay
 from ml.schema import ImpressionLog
+from ml.value.conversion import ConversionModel
 from tests.factories import NOON
 from tests.learning.world import World, candidate, decision_slot, market, show
 
@@ -134,6 +135,25 @@ def test_a_creative_without_a_vector_is_scored_by_its_statistics(hot: Any, tmp_p
     assert not np.isnan(scores.text[1:]).any()
     assert ((scores.pctr > 0) & (scores.pctr < 1)).all()
     assert np.isfinite(scorer.lift(*ask(world, None), everyone(world))).all()
+
+
+def test_a_conversion_model_moves_the_line_items_rate_by_text_device_and_site(
+    hot: Any, tmp_path: Path
+) -> None:
+    world, statistics = ready(hot)
+    models = snapshot(world, tmp_path)
+    fixed = [candidate(one, pcvr=0.1) for one in world.creatives]
+    everybody = Candidates(fixed, np.arange(len(fixed)))
+    request, slot = ask(world, None)
+    smoothed = models.scorer(visitor={}, statistics=statistics).score(request, slot, everybody)
+    assert smoothed.pcvr.tolist() == [0.1] * len(fixed)
+    models.conversion = ConversionModel(
+        1.0, 0.0, text_weight=0.5, text_mean=0.0, devices={1: 0.3}, sites={slot.site_id: -0.1}
+    )
+    models._aligned = None  # as a new snapshot has it
+    moved = models.scorer(visitor={}, statistics=statistics).score(request, slot, everybody)
+    odds = moved.pcvr / (1 - moved.pcvr)
+    np.testing.assert_allclose(odds, np.exp(0.5 * moved.text + 0.3 - 0.1) / 9)
 
 
 def test_without_anything_trained_or_encoded_the_prior_answers(tmp_path: Path) -> None:

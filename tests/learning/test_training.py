@@ -46,6 +46,14 @@ def test_a_first_model_beats_the_prior_and_serves() -> None:
     assert all((registry.folder_of(version) / "manifest.json").exists() for version in champions.values())
     assert Outbox.objects.filter(topic="snapshot").count() == 1  # both in one snapshot
     run = TrainingRun.objects.get()
+    calibration = run.metrics["calibration"]
+    assert {"none", "level", "platt", "beta", "segments"} <= set(calibration["candidates"])
+    assert calibration["chosen"] in calibration["candidates"]
+    assert [one["rows"] for one in calibration["before"]] == [
+        one["rows"] for one in run.metrics["reliability"]["bins"]
+    ]
+    assert run.metrics["conversion"]["chosen"] == "rate"
+    assert run.metrics["conversion"]["why"].startswith("Too few clicks converted (0,")
     importance = run.metrics["importance"]
     assert importance["groups"]["text_match"] > 0.01
     assert importance["features"].keys() == set(features.NAMES)

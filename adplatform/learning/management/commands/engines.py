@@ -46,10 +46,10 @@ def lines(fit: EngineFit | None) -> Iterator[str]:
         yield "No engines have been fitted yet: run `manage.py engines --refresh`, or the job refresh_engines."
         return
     yield f"{fit.name}: {fit.acts:,} acts of {fit.visitors:,} visitors on {fit.items:,} texts."
-    rows = fit.figures.get("sources", {})
+    rows = fit.sources()
     if rows:
         yield f"  {'source':15}{'weight':>7}{'recall@10':>11}{'NDCG@10':>9}{'95 %':>17}{'adds NDCG':>11}{'95 %':>19}"
-    for name, row in rows.items():
+    for name, row in rows:
         ndcg, adds = row["ndcg"], row.get("adds")
         more = f"{adds[0]:+11.4f}{f'{adds[1]:+.4f} – {adds[2]:+.4f}':>19}" if adds else ""
         interval = f"{ndcg[1]:.3f} – {ndcg[2]:.3f}"
