@@ -113,12 +113,7 @@ def answers(
         from_scratch("from scratch, 1,000 rows", domain, few),
         from_scratch("from scratch, all rows", domain, [whole(domain, table)]),
     ]
-    started = time.process_time()
-    together = fit_domains({**others, name: whole(domain, table)})
-    return [
-        *found,
-        Result("all domains together", [score(together.matcher(name), domain, table)], _since(started)),
-    ]
+    return found
 
 
 def together(domain: Domain, table: Table, joint: Domains) -> Result:

@@ -169,7 +169,8 @@ class _Run:
             now.losses.append(self.held_loss())
         every = max(1, self.steps_per_epoch // self.settings.checks_per_epoch)
         while now.step < self.total and not now.is_exhausted(self.settings.patience):
-            self._train(min(every, self.total - now.step))
+            left = (self.head_steps if now.step < self.head_steps else self.total) - now.step
+            self._train(min(every, left))  # one check stands where the head has learned alone
             loss = self.held_loss()
             now.losses.append(loss)
             if now.step <= self.head_steps:

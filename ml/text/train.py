@@ -176,8 +176,10 @@ def base_log_odds(table: Table, part: Ints) -> float:
 
 def missing_level(found: Floats, table: Table, part: Ints) -> float:
     """The conditional logit knows no level: what to add to the bias so that training clicks are met."""
-    level = fit_level(sigmoid(found[part]), table.y[part], table.weight[part], prior_clicks=0.0)
-    return float(np.log(level.factor))
+    # Scores may lie anywhere, farther off than a level is allowed to be: they are first moved to the mean rate.
+    shift = base_log_odds(table, part) - float(np.average(found[part], weights=table.weight[part]))
+    level = fit_level(sigmoid(found[part] + shift), table.y[part], table.weight[part], prior_clicks=0.0)
+    return shift + float(np.log(level.factor))
 
 
 def _summary(found: Floats, table: Table, part: Ints) -> dict[str, float]:

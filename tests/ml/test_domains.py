@@ -13,7 +13,7 @@ from ml.schema import Vectors
 from ml.text.bilinear import Table
 from ml.text.domains import Domains, Head, with_everyone
 from ml.text.matcher import Matcher
-from ml.text.train import sigmoid, train_matcher
+from ml.text.train import missing_level, sigmoid, train_matcher
 from ml.text.trunk import DEFAULTS, Sample, adapt, fit_domains, fit_level_of
 from tests.ml.logs import unit
 
@@ -162,3 +162,11 @@ def test_a_head_is_the_trunk_times_its_trust_plus_a_delta_of_low_rank() -> None:
     assert matcher.W - 0.5 * trunk == pytest.approx(left @ right.T, abs=1e-6)
     assert np.linalg.matrix_rank(matcher.W - np.float32(0.5) * trunk, tol=1e-4) == 2
     assert matcher.bias == -1.0
+
+
+def test_a_level_is_met_however_far_off_the_scores_lie() -> None:
+    table = rows(taste(1), 500, bias=-3.0, seed=1)
+    far = np.full(500, 12.0)
+    assert sigmoid(far + missing_level(far, table, np.arange(500)))[0] == pytest.approx(
+        table.y.mean(), rel=1e-6
+    )
