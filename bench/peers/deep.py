@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from common import LONGEST_SET, Answer, Table, log_loss, main
+from deepctr_torch.inputs import DenseFeat, SparseFeat, VarLenSparseFeat
+from deepctr_torch.models import DCN, DeepFM
 
 EMBEDDING, HIDDEN, BATCH, MOST_PASSES = 16, (256, 128), 512, 6
 
@@ -36,8 +38,6 @@ def fit(table: Table, variant: str, seed: int) -> Answer:
 
 
 def _inputs(table: Table) -> tuple[dict[str, Any], list[Any]]:
-    from deepctr_torch.inputs import DenseFeat, SparseFeat, VarLenSparseFeat
-
     inputs, columns = {}, []
     for field in table.fields():
         inputs[field.name] = field.codes
@@ -52,8 +52,6 @@ def _inputs(table: Table) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _build(variant: str, columns: list[Any], seed: int) -> Any:
-    from deepctr_torch.models import DCN, DeepFM
-
     if variant == "dcnv2":
         model = DCN(columns, columns, cross_parameterization="matrix", dnn_hidden_units=HIDDEN, seed=seed)
     else:
