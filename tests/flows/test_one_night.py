@@ -34,6 +34,8 @@ NIGHT = (
     ("examine_data", "5,000 impressions: nothing to remark."),
     ("rate_creatives", "0 ads are labelled good or bad; 50"),
     ("train", "Promoted: normalised entropy 0."),
+    ("learn_beliefs", "Not learned: 0 clicks of decided ads (200 are needed)."),
+    ("refresh_engines", "Not used: fewer than 50 visitors clicked"),
     ("snapshot", "Published 6 ads for 4 slots as "),
     ("score", "360 pairs"),
     ("explain_ads", "Told of 0 of 3 line items."),
