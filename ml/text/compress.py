@@ -75,7 +75,7 @@ def compress(
     int8: bool = False,
     texts: Sequence[str] | None = None,
     task: Callable[[Encoder], float] | None = None,
-    lowest_cosine: float = LOWEST_COSINE,
+    lowest_cosine: float | None = None,
 ) -> artifacts.Manifest:
     """Write the small encoder to `out`, which must not exist, and return its manifest; CompressError where it fails.
 
@@ -97,7 +97,9 @@ def compress(
         files = _write_files(full, draft, kept, fitted_on if int8 else None)
         manifest = _sealed(draft, files, {})
         small = Encoder.load(str(draft), device="cpu")
-        metrics = _passed(full, small, judging, task, lowest_cosine)
+        metrics = _passed(
+            full, small, judging, task, LOWEST_COSINE if lowest_cosine is None else lowest_cosine
+        )
         manifest = _sealed(draft, files, metrics)
         draft.chmod(0o755)
         draft.rename(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,29 @@ def test_who_has_not_agreed_gets_no_profile_and_who_refuses_loses_it(hot: Any) -
     done = profiles.embed_visitors(NOON + timedelta(hours=2))
     assert (done.removed, VisitorVector.objects.count()) == (1, 0)
     assert hot.hget(f"visitor:{agreed.pseudonym}", "u") is None
+
+
+def test_int8_is_a_setting_and_its_vectors_are_its_own(settings: Any, tmp_path: Path) -> None:
+    full = embeddings.vectors(["Running shoes for wet roads"])
+    settings.ENCODER_PRECISION, settings.MODELS_DIR = "int8", tmp_path
+    embeddings.encoder.cache_clear()
+    try:
+        int8 = embeddings.vectors(["Running shoes for wet roads"])
+        assert embeddings.encoder().dtype == "int8"
+    finally:
+        embeddings.encoder.cache_clear()
+    assert 0.988 < float((full * int8).sum()) < 1.0
+    assert TextVector.objects.values("encoder").distinct().count() == 2
+
+
+def test_the_full_encoder_is_used_where_int8_fails_its_gate(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.text.compress.LOWEST_COSINE", 1.01)
+    settings.ENCODER_PRECISION, settings.MODELS_DIR = "int8", tmp_path
+    embeddings.encoder.cache_clear()
+    try:
+        assert embeddings.encoder().dtype == "float32"
+    finally:
+        embeddings.encoder.cache_clear()
+    assert list((tmp_path / "encoders").iterdir()) == []
