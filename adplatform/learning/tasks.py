@@ -220,7 +220,9 @@ def find_similar(*, at: datetime, slot: datetime, dry_run: bool, progress: Progr
         "suggestions": suggestions.compute(at=at, dry_run=dry_run),
     }
     verb = "Would compare" if dry_run else "Compared"
-    words = "{compared:,} of {ads:,} ads; {benchmarks:,} benchmarks, {suggestions:,} suggestions of categories."
+    words = (
+        "{compared:,} of {ads:,} ads; {benchmarks:,} benchmarks, {suggestions:,} suggestions of categories."
+    )
     return Outcome(f"{verb} {words.format(**counts)}", counts)
 
 
