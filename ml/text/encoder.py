@@ -89,7 +89,7 @@ class Encoder:
         folder: Path,
         *,
         name: str,
-        device: str,
+        device: str | None,
         dtype: str | None,
         language: str | None,
         compiled: bool = False,
@@ -102,12 +102,13 @@ class Encoder:
                 compressed.pools_first_token if compressed else _pools_first_token(folder)
             )
             if compressed and compressed.precision == INT8:
-                device, self.dtype = "cpu", INT8
+                self.device, self.dtype = "cpu", INT8
                 self.transformer: Transformer = OnnxTransformer(folder, compressed)
             else:
-                self.dtype = dtype or _best_dtype(device)
+                self.device = device or _best_device()
+                self.dtype = dtype or _best_dtype(self.device)
                 self.transformer = TorchTransformer(
-                    folder, device=device, dtype=self.dtype, compiled=compiled
+                    folder, device=self.device, dtype=self.dtype, compiled=compiled
                 )
         except ArtifactError as error:
             raise EncoderError(str(error)) from error
@@ -115,7 +116,6 @@ class Encoder:
             raise EncoderError(
                 f"{folder} holds no usable transformer: {str(error).splitlines()[0]}"
             ) from error
-        self.device = device
         own = compressed.language or MULTILINGUAL if compressed else _language_of_card(folder)
         self.language = None if (language or own) == MULTILINGUAL else language or own
         self.dim = self.transformer.dim
@@ -141,7 +141,7 @@ class Encoder:
         return cls(
             folder,
             name=name,
-            device=device or _best_device(),
+            device=device,
             dtype=dtype,
             language=language,
             compiled=compiled,

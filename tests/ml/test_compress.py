@@ -1,6 +1,8 @@
 """A smaller encoder: near the full one, refused where it is not, and never mixed up with it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,17 @@ def test_an_int8_vector_depends_on_nothing_else_in_its_batch(int8_folder: Path) 
     small = Encoder.load(str(int8_folder))
     alone = np.concatenate([small.encode([text]) for text in TEXTS])
     assert (small.encode(TEXTS) * alone).sum(axis=1).min() > 0.9999
+
+
+def test_int8_runs_without_torch(int8_folder: Path) -> None:
+    program = (
+        "import sys; from ml.text.encoder import Encoder; Encoder.load(sys.argv[1]).encode(['shoes']); "
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(int8_folder)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"
 
 
 def test_a_pruned_encoder_is_the_first_layers_of_the_full_one(full: Encoder, pruned_folder: Path) -> None:
