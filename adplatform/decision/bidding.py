@@ -75,6 +75,15 @@ def unpaced_worth(fixed: CandidateSet, rows: IntArray) -> FloatArray:
     return np.where(fixed.wants_conversions[rows], fixed.pcvr[rows], 1.0) * fixed.unit_micros[rows]
 
 
+def needed_micros(fixed: CandidateSet, pace: FloatArray) -> IntArray:
+    """What must be left of a budget before its ad is asked for a bid: its highest charge, at least 1. Of ads that want
+    conversions, whose charge hangs on a prediction, no more than that."""
+    everybody = np.arange(len(fixed))
+    worth = unpaced_worth(fixed, everybody) * np.clip(pace, 0.0, fixed.pace_limit)
+    most = np.floor(np.where(fixed.pays_per_click, worth, worth / 1000)).astype(np.int64)
+    return np.maximum(np.where(fixed.wants_conversions, 1, most), 1)
+
+
 def bids_for(fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArray) -> Bids:
     """`bid_for` over rows of a candidate set; `pace` has one value per row of the set."""
     multiplier = np.clip(pace[rows], 0.0, fixed.pace_limit[rows])

@@ -7,7 +7,7 @@ from typing import overload
 
 import numpy as np
 
-from .bidding import CONVERSION_STRATEGIES, pace_limit, unit_worth_micros
+from .bidding import CONVERSION_STRATEGIES, needed_micros, pace_limit, unit_worth_micros
 from .eligibility import EligibilityIndex
 from .types import BoolArray, Candidate, DecisionError, FloatArray, IntArray
 
@@ -42,6 +42,7 @@ class CandidateSet(Sequence[Candidate]):
         self.wants_conversions: BoolArray = np.array(
             [candidate.bid_strategy in CONVERSION_STRATEGIES for candidate in self._candidates], np.bool_
         )
+        self.needed_micros: IntArray = needed_micros(self, self.pace)
 
     @overload
     def __getitem__(self, row: int) -> Candidate: ...

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import chance
 from .auction import click_charge_micros, impression_charge_micros
-from .bidding import Bids, bids_for
+from .bidding import Bids, bids_for, needed_micros
 from .candidates import CandidateSet
 from .eligibility import bits_of, rows_of
 from .explanation import explained
@@ -210,11 +210,12 @@ class _Run:
 
     def eligible(self, slot: Slot, seed: int) -> tuple[IntArray, list[Refused]]:
         """Rows that no rule refuses, at most `ranked` of them, and who was refused why."""
-        index = self.fixed.eligibility
+        fixed, index = self.fixed, self.fixed.eligibility
         verdicts = [*index.static(self.request, slot), *index.personal(self.seen, self.taken)]
         if self.rules is not None:
             verdicts += self.rules.verdicts(slot, self.request.at, seed)
-        verdicts.append((NoAd.BUDGET_SPENT, bits_of(self.remaining_micros <= 0)))
+        needed = fixed.needed_micros if self.pace is fixed.pace else needed_micros(fixed, self.pace)
+        verdicts.append((NoAd.BUDGET_SPENT, bits_of(self.remaining_micros < needed)))
         bits, refused = index.sieve(verdicts)
         count = bits.bit_count()
         if count <= self.ranked:

@@ -6,10 +6,12 @@ from django.contrib import admin
 
 from adplatform.core.admin import ReadOnlyAdmin
 from adplatform.learning.models import (
+    BeliefFit,
     CategoryBenchmark,
     CategorySuggestion,
     CreativeRating,
     DataReport,
+    EngineFit,
     Influence,
     ModelVersion,
     Pick,
@@ -110,3 +112,13 @@ class CategoryBenchmarkAdmin(ReadOnlyAdmin):
 @admin.register(CategorySuggestion)
 class CategorySuggestionAdmin(ReadOnlyAdmin):
     list_display = ["kind", "object_id", "category", "cosine", "computed_at"]
+
+
+@admin.register(EngineFit)
+class EngineFitAdmin(ReadOnlyAdmin):
+    list_display = ["name", "fitted_at", "acts", "visitors", "items", "is_used"]
+
+
+@admin.register(BeliefFit)
+class BeliefFitAdmin(ReadOnlyAdmin):
+    list_display = ["fitted_at", "rows", "clicks", "strength", "gain", "is_kept"]

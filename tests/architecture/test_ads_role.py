@@ -85,7 +85,7 @@ def test_a_decision_asks_the_database_nothing(serve, ask, django_assert_num_quer
     slot = m.slot()
     market = serve()
     trips: list[str] = []
-    market.server.visitors._client = _Counting(market.hot, trips)
+    market.server.visitors._line = _Counting(market.server.visitors._line, trips)
     body = {
         "placements": [{"id": "a", "slot": slot.public_id}],
         "user": {"id": "reader", "consent": m.AGREED},
@@ -95,15 +95,15 @@ def test_a_decision_asks_the_database_nothing(serve, ask, django_assert_num_quer
         (ad,) = reply.json["placements"]["a"]["ads"]
         ask("GET", ad["impression_url"].removeprefix("http://localhost:8000"))
         ask("GET", ad["click_url"].removeprefix("http://localhost:8000"))
-    assert trips == ["pipeline"]
+    assert trips == ["ask"]
 
 
 class _Counting:
-    """The hot Valkey, with every use of it noted."""
+    """The line to the hot Valkey, with every use of it noted."""
 
-    def __init__(self, client, trips) -> None:
-        self._client, self._trips = client, trips
+    def __init__(self, line, trips) -> None:
+        self._line, self._trips = line, trips
 
     def __getattr__(self, name):
         self._trips.append(name)
-        return getattr(self._client, name)
+        return getattr(self._line, name)
