@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 
 from .bidding import CONVERSION_STRATEGIES, needed_micros, pace_limit, unit_worth_micros
-from .eligibility import EligibilityIndex
+from .bitmaps import EligibilityIndex
 from .types import BoolArray, Candidate, DecisionError, FloatArray, IntArray
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from . import chance
 from .auction import click_charge_micros, impression_charge_micros
 from .bidding import Bids, bids_for, needed_micros
+from .bitmaps import bits_of, rows_of
 from .candidates import CandidateSet
-from .eligibility import bits_of, rows_of
 from .explanation import explained
 from .exploration import Choice, choose, tapered, tie_order
 from .pricing import price_micros

@@ -22,7 +22,7 @@ from enum import StrEnum
 import numpy as np
 
 from . import chance
-from .eligibility import bits_of
+from .bitmaps import bits_of
 from .targeting import word
 from .types import BoolArray, Candidate, DecisionError, FloatArray, IntArray, NoAd, Slot
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from .bidding import unpaced_worth
+from .bitmaps import bits_of
 from .candidates import CandidateSet
-from .eligibility import bits_of
 from .types import BoolArray, FloatArray, IntArray
 
 SMALLEST_TIER = 512

@@ -23,6 +23,7 @@ from adplatform.demo.truth import Truth
 from adplatform.demo.visits import Visit
 from adplatform.learning import engines, picks
 from adplatform.learning.contenders import PRIOR, contenders
+from adplatform.learning.scorer import RequestScorer
 from adplatform.serving.server import Server
 from adplatform.serving.snapshot import Snapshot
 from ml.evaluation.metrics import mean_interval
@@ -70,7 +71,7 @@ def compare(
         request, slot, position = _request(visit, truth, market, snapshot, rng)
         candidates = _fitting(snapshot, slot)
         p = _true_probabilities(truth, market, seen, candidates, visit=visit, position=position)
-        scorer = snapshot.models.scorer(visitor=_known(server, request), statistics=server.statistics)
+        scorer = RequestScorer(snapshot.models, _known(server, request), server.statistics.view)
         raw = scorer.raw(request, slot, candidates)
         for name, policy in policies.items():
             gained[name].append(float(p[int(np.argmax(policy(raw)))]))

@@ -29,6 +29,7 @@ from adplatform.demo.visits import Visit
 from adplatform.events.validity import COUNTED
 from adplatform.learning import valuation
 from adplatform.learning.contenders import FULL, NO_BLENDER, PRIOR, UNKNOWN_TEXT
+from adplatform.learning.scorer import RequestScorer
 from adplatform.learning.valuation import Choices
 from adplatform.serving import choices
 from adplatform.serving.server import Server
@@ -223,9 +224,7 @@ class Wide:
         name = pseudonym.pseudonym(person.key) if person.agreed else None
         slot = snapshot.slots[place.slot.public_id]
         known = self.server.visitors.read(name) if name else None
-        scorer = snapshot.models.scorer(
-            visitor=known.visitor if known else {}, statistics=self.server.statistics
-        )
+        scorer = RequestScorer(snapshot.models, known.visitor if known else {}, self.server.statistics.view)
         request = AdRequest(
             request_id="policies",
             at=visit.at,

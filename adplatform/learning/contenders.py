@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from adplatform.learning import dataset
-from adplatform.learning.scorer import Models, prior_ctr
+from adplatform.learning.scorer import prior_ctr
+from adplatform.learning.served import Models
 from ml.ctr import features
 from ml.ctr.train import TrainingError, split_by_time, train_click_model
 from ml.schema import Floats

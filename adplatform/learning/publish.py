@@ -1,4 +1,4 @@
-"""The `models/` folder of a snapshot: everything that `learning.scorer` needs, computed ahead of the requests.
+"""The `models/` folder of a snapshot: everything that `learning.served` needs, computed ahead of the requests.
 
 Reads cached vectors and the champions' weights; encodes nothing, so that it runs where no transformer is loaded. A
 text that has no vector yet is left out, and its creative is scored by statistics until it has one.
@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from adplatform.inventory.models import Site
-from adplatform.learning import beliefs, embeddings, registry, scorer
+from adplatform.learning import beliefs, embeddings, registry, served
 from ml import artifacts
-from ml.ctr.first_stage import axes_of
+from ml.ctr.first_stage import SHORT_DIMENSIONS, axes_of
 from ml.schema import Ints, Vectors
 from ml.text.matcher import Matcher
 
 CANARY = "canary"  # folder within the models' one
-SHORT_DIMENSIONS = 64  # of the vectors that the first stage of a decision reads
 SIMILARITY_WEIGHT = 4.0  # log odds per unit of cosine similarity, where nothing was trained
 
 
@@ -98,15 +97,15 @@ def _write_pair(
         "belief": asdict(beliefs.serving()),
         **more,
     }
-    (root / scorer.SETTINGS).write_text(json.dumps(settings))
+    (root / served.SETTINGS).write_text(json.dumps(settings))
     if pair.blender is not None:
         artifacts.verify(registry.folder_of(pair.blender), kind=registry.Kind.BLENDER)
-        shutil.copytree(registry.folder_of(pair.blender), root / scorer.BLENDER, dirs_exist_ok=True)
+        shutil.copytree(registry.folder_of(pair.blender), root / served.BLENDER, dirs_exist_ok=True)
     now = datetime.now(UTC).isoformat()
     artifacts.write(
         root,
-        kind=scorer.KIND,
-        files=[*files, scorer.SETTINGS],
+        kind=served.KIND,
+        files=[*files, served.SETTINGS],
         metrics={},
         schema=versions["encoder"],
         seed=0,
@@ -125,14 +124,14 @@ def _write_vectors(
     site_ids, U = _known([(one.id, one.text) for one in sites], encoder_id)
     projected = matcher.project(V) if matcher and len(V) else V
     arrays: dict[str, Any] = {
-        scorer.CREATIVE_IDS: ids,
-        scorer.CREATIVES: _with_nothing(projected),
-        scorer.SITE_IDS: site_ids,
-        scorer.SITES: _with_nothing(U),
+        served.CREATIVE_IDS: ids,
+        served.CREATIVES: _with_nothing(projected),
+        served.SITE_IDS: site_ids,
+        served.SITES: _with_nothing(U),
     }
     if len(V) > SHORT_DIMENSIONS:
-        axes = axes_of(projected, SHORT_DIMENSIONS)
-        arrays |= {scorer.AXES: axes, scorer.SHORT: _with_nothing(projected @ axes)}
+        axes = axes_of(projected)
+        arrays |= {served.AXES: axes, served.SHORT: _with_nothing(projected @ axes)}
     for name, array in arrays.items():
         np.save(root / name, array, allow_pickle=False)
     return list(arrays)

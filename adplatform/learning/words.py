@@ -16,6 +16,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from adplatform.campaigns.models import Creative, Status
 from adplatform.core.money import format_micros
+from adplatform.decision.reasons import NoAd
+from adplatform.events.models import AdDecision
 from adplatform.learning.explain import CLICKED, Explanation, Near
 from adplatform.learning.models import SimilarAds
 from ml.ctr.explain import CONTEXT, EXPLORATION, FATIGUE, HISTORY, QUALITY, TEXT
@@ -162,6 +164,15 @@ def _chance(told: Explanation) -> Reason:
     return Reason(EXPLORATION, title, text, effect(told.groups[EXPLORATION]) if told.is_exact else None)
 
 
+def _could_stand(decision: AdDecision) -> int:
+    """How many ads no rule kept out: all that there were, less those refused before they were compared."""
+    kept_out = (reason for reason in NoAd if reason not in _COMPARED)
+    return int(decision.candidates - sum(decision.refused.get(reason.value, 0) for reason in kept_out))
+
+
+_COMPARED = frozenset((NoAd.NOT_RETRIEVED, NoAd.NO_SCORE, NoAd.BELOW_FLOOR, NoAd.PACED_OUT, NoAd.OUTBID))
+
+
 def _offer(told: Explanation) -> str:
     decision = told.decision
     if decision.explored:
@@ -170,7 +181,7 @@ def _offer(told: Explanation) -> str:
         words = _(
             "%(n)s ads could stand here. This one's offer, times how likely it was to be opened, was the highest; "
             "the price depends on the second."
-        ) % {"n": f"{decision.candidates:,}"}
+        ) % {"n": f"{_could_stand(decision):,}"}
         if decision.factor != 1:
             words += " " + _("Our own rules for this place let it count for more or less than that.")
         return words

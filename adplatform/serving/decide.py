@@ -95,7 +95,7 @@ def answer(
     seen, past = (Seen(), []) if is_contextual or known is None else seen_from(known, request.at)
     visitor = {} if is_contextual or known is None else known.visitor
     models = snapshot.models_for(request.visitor or request.request_id)
-    scorer = models.scorer(visitor=visitor, statistics=statistics)
+    scorer = RequestScorer(models, visitor, statistics.view)
     decision = decide(
         request=asked,
         candidates=snapshot.candidates,

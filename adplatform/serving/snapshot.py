@@ -21,7 +21,7 @@ from adplatform.decision import experiments, targeting
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.rules import OperatorRule, RuleAction, RuleIndex
 from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slot, Targeting
-from adplatform.learning.scorer import Models
+from adplatform.learning.served import Models
 from adplatform.learning.statistics import View
 
 from .render import Ad, AdText, prepared

@@ -19,7 +19,7 @@ import redis
 from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
 from adplatform.decision.types import CapScope
-from adplatform.learning import scorer
+from adplatform.learning import served
 from adplatform.learning.statistics import UNTIL_KEY, stat_key, visitor_key
 from adplatform.serving import consent, snapshot
 from adplatform.serving.counters import cap_field, cap_key
@@ -33,7 +33,6 @@ from ml.ctr.features import NAMES, SCHEMA
 from ml.ctr.first_stage import axes_of
 
 VISITORS = 200
-SHORT_DIMENSIONS = 64
 CLOSENESS = 0.6  # of a text to its topic
 NEAR = CLOSENESS**2 / (1 + CLOSENESS**2)  # mean score of two texts of one topic
 ADVERTISERS = 97
@@ -160,13 +159,13 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
     """The models' part: vectors of 384 dimensions and 200 trees or so."""
     rng = np.random.default_rng(seed)
     arrays = {
-        scorer.CREATIVE_IDS: np.arange(1, line_items + 1),
-        scorer.CREATIVES: vectors(rng, line_items),
-        scorer.SITE_IDS: np.arange(1, sites + 1),
-        scorer.SITES: vectors(rng, sites),
+        served.CREATIVE_IDS: np.arange(1, line_items + 1),
+        served.CREATIVES: vectors(rng, line_items),
+        served.SITE_IDS: np.arange(1, sites + 1),
+        served.SITES: vectors(rng, sites),
     }
-    arrays[scorer.AXES] = axes_of(arrays[scorer.CREATIVES], SHORT_DIMENSIONS)
-    arrays[scorer.SHORT] = arrays[scorer.CREATIVES] @ arrays[scorer.AXES]
+    arrays[served.AXES] = axes_of(arrays[served.CREATIVES])
+    arrays[served.SHORT] = arrays[served.CREATIVES] @ arrays[served.AXES]
     for name, array in arrays.items():
         np.save(folder / name, array, allow_pickle=False)
     settings = {
@@ -174,13 +173,13 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
         "bias": 0.0,
         "text_weight": 1.0,
     }
-    (folder / scorer.SETTINGS).write_text(json.dumps(settings))
-    write_blender(folder / scorer.BLENDER, rng, seed)
+    (folder / served.SETTINGS).write_text(json.dumps(settings))
+    write_blender(folder / served.BLENDER, rng, seed)
     dates = ("a", "b")
     artifacts.write(
         folder,
-        kind=scorer.KIND,
-        files=[*arrays, scorer.SETTINGS],
+        kind=served.KIND,
+        files=[*arrays, served.SETTINGS],
         metrics={},
         schema="bench",
         seed=1,

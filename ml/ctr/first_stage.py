@@ -29,6 +29,7 @@ OF_ADS = (
     "line_item_log_impressions",
 )
 KNOTS = 12
+SHORT_DIMENSIONS = 64  # of the vectors that lifts are computed from
 PENALTY = 1e-3  # of the mean squared column: keeps curves that go together from fighting
 MOST_ROWS = 200_000
 LEAST_RATE = 1e-6
@@ -144,7 +145,7 @@ def _hats(column: Floats, knots: Floats) -> Floats:
     return np.stack([np.interp(column, knots, one) for one in np.eye(len(knots))], axis=1)
 
 
-def axes_of(vectors: Vectors, count: int) -> Vectors:
+def axes_of(vectors: Vectors, count: int = SHORT_DIMENSIONS) -> Vectors:
     """The directions along which these vectors are longest, as columns: their scores with a reader are nearly those of
     all dimensions (principal components without centring, since scores are no distances)."""
     _, found = np.linalg.eigh(vectors.T @ vectors)

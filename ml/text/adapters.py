@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml.schema import Floats
+from ml.text.checkpoint import copy_beside
 from ml.text.encoder import LAYER_LENGTH, LONGEST_TEXT_TOKENS, EncoderError, normalise
 
 if TYPE_CHECKING:
     import torch
 
 ADAPTED = r"encoder\.layer\.({layers})\..*\.(query|key|value|dense)"
-BESIDE_WEIGHTS = ("README.md", "modules.json", "1_Pooling", "sentence_bert_config.json")
 
 
 class Network:
@@ -149,11 +149,7 @@ def write_merged(base: Path, adapter: Path, folder: Path) -> None:
     merged.config.adapter = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
     merged.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
-    for name in BESIDE_WEIGHTS:
-        if (base / name).is_dir():
-            shutil.copytree(base / name, folder / name, dirs_exist_ok=True)
-        elif (base / name).is_file():
-            shutil.copy2(base / name, folder / name)
+    copy_beside(base, folder)
 
 
 def _load(folder: Path) -> tuple[Any, Any]:

@@ -15,22 +15,18 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ml.schema import Floats, Ints
-from ml.text import conditional
+from ml.text import checkpoint, conditional
 from ml.text.adapters import Network, write_merged
 from ml.text.bilinear import Rows, Table, batch_loss, batches, loss_over, scalar_writer
 from ml.text.conditional import Rivals
 
-if TYPE_CHECKING:
-    import torch
-
 CONDITIONAL, CROSS_ENTROPY = "conditional", "cross-entropy"
 OBJECTIVES = (CONDITIONAL, CROSS_ENTROPY)
-CHECKPOINT = "checkpoint"
 WARM_UP = 0.1
 LONGEST_GRADIENT = 1.0
 
@@ -93,19 +89,19 @@ def adapt(
     if not (rivals.clicks[learnt].sum() > 0 and rivals.clicks[held].sum() > 0):
         raise AdaptError("too few clicks to learn from and to stop by")
     run = _Run(base, list(texts), rivals, learnt=learnt, held=held, settings=settings, device=device)
-    checkpoint = folder / CHECKPOINT
-    if not run.resume(checkpoint):
+    interrupted = folder / checkpoint.FOLDER
+    if not run.resume(interrupted):
         run.start()
     write = scalar_writer(log_folder)
     for step, loss in run.checks():
         write("loss/train", run.train_loss, step)
         write("loss/validation", loss, step)
-        run.save(checkpoint)
+        run.save(interrupted)
         on_check(step, loss)
     run.network.restore(run.best)
     run.network.save(folder / "adapters" / name)
     write_merged(base, folder / "adapters" / name, folder)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    shutil.rmtree(interrupted, ignore_errors=True)
     return Report(run.losses, run.best_step, run.step)
 
 
@@ -215,7 +211,7 @@ class _Run:
             every = self._epoch(epoch)
             torch.manual_seed(self._settings.seed * 1_000_003 + self.step)  # the same dropout when resumed
             for group in self._optimiser.param_groups:
-                group["lr"] = group["most"] * _pace(self.step / total)
+                group["lr"] = group["most"] * checkpoint.pace(self.step / total, WARM_UP)
             taken = every[place * self._settings.accumulate : (place + 1) * self._settings.accumulate]
             size = sum(self._mass(rows, batch) for rows, batch in taken)
             self._optimiser.zero_grad()
@@ -277,60 +273,30 @@ class _Run:
         return torch.optim.AdamW(groups, weight_decay=0.0)
 
     def save(self, folder: Path) -> None:
-        """All that the rest of the run depends on; `progress.json` last, so that half a checkpoint is none."""
-        from safetensors.torch import save_file
-
-        draft = folder.with_name(f"{folder.name}.draft")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        save_file(self.network.state(), draft / "now.safetensors")
-        save_file(self.best, draft / "best.safetensors")
-        save_file(_flat(self._optimiser.state_dict()["state"]), draft / "optimiser.safetensors")
-        progress = {
-            "identity": self._identity,
-            "step": self.step,
-            "best_step": self.best_step,
-            "losses": self.losses,
-        }
-        (draft / "progress.json").write_text(json.dumps(progress))
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.replace(folder)
+        """All that the rest of the run depends on."""
+        checkpoint.save(
+            folder,
+            now=self.network.state(),
+            best=self.best,
+            optimiser=self._optimiser,
+            progress={"step": self.step, "best_step": self.best_step, "losses": self.losses},
+            identity=self._identity,
+        )
 
     def resume(self, folder: Path) -> bool:
         """Take up an interrupted run of the same data and settings; False where there is none."""
-        from safetensors.torch import load_file
-
         try:
-            progress = json.loads((folder / "progress.json").read_text())
-        except (OSError, ValueError):
+            held = checkpoint.load(folder, identity=self._identity)
+        except checkpoint.OtherRunError as error:
+            raise AdaptError(str(error)) from error
+        if held is None:
             return False
-        if progress["identity"] != self._identity:
-            raise AdaptError(f"{folder} belongs to other data or settings; name another folder or remove it")
-        self.network.restore(load_file(folder / "now.safetensors"))
-        self.best = load_file(folder / "best.safetensors")
-        whole = self._optimiser.state_dict()
-        whole["state"] = _unflat(load_file(folder / "optimiser.safetensors"))
-        self._optimiser.load_state_dict(whole)
-        self.step, self.best_step = progress["step"], progress["best_step"]
-        self.losses = progress["losses"]
+        self.network.restore(held.now)
+        self.best = held.best
+        checkpoint.restore(self._optimiser, held.moments)
+        self.step, self.best_step = held.progress["step"], held.progress["best_step"]
+        self.losses = held.progress["losses"]
         return True
-
-
-def _pace(share: float) -> float:
-    """Learning rate by share of the run: up in the first tenth, then down to nothing."""
-    return min((share + 1e-3) / WARM_UP, (1 - share) / (1 - WARM_UP), 1.0)
-
-
-def _flat(state: dict[int, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {f"{number}.{key}": value for number, held in state.items() for key, value in held.items()}
-
-
-def _unflat(tensors: dict[str, torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        number, key = name.split(".", 1)
-        state.setdefault(int(number), {})[key] = value
-    return state
 
 
 def _identity(base: Path, texts: list[str], rivals: Rivals, settings: Settings) -> str:

@@ -19,13 +19,12 @@ import numpy as np
 
 from ml import artifacts
 from ml.schema import Ints
-from ml.text.adapters import BESIDE_WEIGHTS
+from ml.text import checkpoint
 from ml.text.bilinear import scalar_writer
 from ml.text.encoder import normalise
 from ml.text.masking import Masked, MaskedNetwork, mask_words
 
 KIND = "encoder"
-CHECKPOINT = "checkpoint"
 WARM_UP = 0.06
 LONGEST_GRADIENT = 1.0
 FEWEST_TEXTS = 20
@@ -86,16 +85,16 @@ def pretrain(
     Continues an interrupted run of the same words. `most_checks` stops after so many, leaving the checkpoint.
     """
     run = _Run(base, distinct(texts), settings or Settings(), device)
-    run.resume(folder / CHECKPOINT)
+    run.resume(folder / checkpoint.FOLDER)
     write = scalar_writer(log_folder)
     for number, (step, loss) in enumerate(run.checks(), start=1):
         write("loss/train", run.train_loss, step)
         write("loss/validation", loss, step)
-        run.save(folder / CHECKPOINT)
+        run.save(folder / checkpoint.FOLDER)
         if number == most_checks:
             return run.report()
     run.write(folder)
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    shutil.rmtree(folder / checkpoint.FOLDER, ignore_errors=True)
     return run.report()
 
 
@@ -209,7 +208,7 @@ class _Run:
         of_head = step / self.total
         of_model = max(0, step - self.head_steps) / max(1, self.total - self.head_steps)
         for group, share in zip(self._optimiser.param_groups, (of_model, of_head), strict=True):
-            group["lr"] = group["most"] * min((share + 1e-3) / WARM_UP, (1 - share) / (1 - WARM_UP), 1.0)
+            group["lr"] = group["most"] * checkpoint.pace(share, WARM_UP)
 
     def _batches_of(self, step: int) -> list[Masked]:
         """The batches of a step, always the same for the same step."""
@@ -273,42 +272,28 @@ class _Run:
         return Report(list(now.losses), now.frozen_loss, now.best_step, now.step, len(self.texts))
 
     def save(self, folder: Path) -> None:
-        """All that the rest of the run depends on; complete or not there at all."""
-        from safetensors.torch import save_file
-
-        draft = folder.with_name(f"{folder.name}.draft")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        save_file(self.network.state(), draft / "now.safetensors")
-        save_file(self.best, draft / "best.safetensors")
-        held = self._optimiser.state_dict()["state"]
-        moments = {f"{place}.{key}": value for place, one in held.items() for key, value in one.items()}
-        save_file(moments, draft / "optimiser.safetensors")
-        progress = {"identity": self._identity, **asdict(self.progress)}
-        (draft / "progress.json").write_text(json.dumps(progress))
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.replace(folder)
+        """All that the rest of the run depends on."""
+        checkpoint.save(
+            folder,
+            now=self.network.state(),
+            best=self.best,
+            optimiser=self._optimiser,
+            progress=asdict(self.progress),
+            identity=self._identity,
+        )
 
     def resume(self, folder: Path) -> None:
         """Take up an interrupted run of the same texts and settings, if there is one."""
-        from safetensors.torch import load_file
-
         try:
-            held = json.loads((folder / "progress.json").read_text())
-        except (OSError, ValueError):
+            held = checkpoint.load(folder, identity=self._identity)
+        except checkpoint.OtherRunError as error:
+            raise PretrainError(str(error)) from error
+        if held is None:
             return
-        if held.pop("identity") != self._identity:
-            raise PretrainError(
-                f"{folder} belongs to other texts or settings; name another folder or remove it"
-            )
-        self.progress = _Progress(**held)
-        self.network.restore(load_file(folder / "now.safetensors"))
-        self.best = load_file(folder / "best.safetensors")
-        whole = self._optimiser.state_dict()
-        for name, value in load_file(folder / "optimiser.safetensors").items():
-            place, key = name.split(".", 1)
-            whole["state"].setdefault(int(place), {})[key] = value
-        self._optimiser.load_state_dict(whole)
+        self.progress = _Progress(**held.progress)
+        self.network.restore(held.now)
+        self.best = held.best
+        checkpoint.restore(self._optimiser, held.moments)
 
     def write(self, folder: Path) -> None:
         """The best transformer as a folder like its base, with a manifest; the head is left behind."""
@@ -321,11 +306,7 @@ class _Run:
         model.config.pretrained_further = hashlib.sha256(save(learned)).hexdigest()[:16]
         model.save_pretrained(str(folder), safe_serialization=True)
         self.network.tokenizer.save_pretrained(str(folder))
-        for name in BESIDE_WEIGHTS:
-            if (self.base / name).is_dir():
-                shutil.copytree(self.base / name, folder / name, dirs_exist_ok=True)
-            elif (self.base / name).is_file():
-                shutil.copy2(self.base / name, folder / name)
+        checkpoint.copy_beside(self.base, folder)
         report = self.report()
         artifacts.write(
             folder,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adplatform.decision.eligibility import RULES, EligibilityIndex, bits_of, rejection, rows_of
+from adplatform.decision.bitmaps import EligibilityIndex, bits_of, rows_of
+from adplatform.decision.eligibility import RULES, rejection
 from adplatform.decision.reasons import REASONS, NoAd
 from adplatform.decision.types import Cap, CapScope, Rule, Seen, Taken, Targeting
 

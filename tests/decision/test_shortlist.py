@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adplatform.decision.bitmaps import bits_of, rows_of
 from adplatform.decision.candidates import CandidateSet
-from adplatform.decision.eligibility import bits_of, rows_of
 from adplatform.decision.engine import decide
 from adplatform.decision.shortlist import SMALLEST_TIER, Shortlist, chosen
 from adplatform.decision.types import BidStrategy, Candidate, Seen

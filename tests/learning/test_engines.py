@@ -15,7 +15,7 @@ from adplatform.learning import beliefs, embeddings, engine_trials, engines, exp
 from adplatform.learning.engines import CO_VISITS, CONTENT, FACTORS, TRANSFORMER
 from adplatform.learning.models import BeliefFit, EngineFit
 from adplatform.learning.publish import CreativeText, SiteText, write_models
-from adplatform.learning.scorer import Models
+from adplatform.learning.served import Models
 from tests.factories import NOON
 from tests.learning.world import World, _decision, _event, market, show
 

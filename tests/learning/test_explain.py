@@ -18,7 +18,8 @@ from adplatform.events.models import AdDecision
 from adplatform.learning import explain, influence, live, profiles, publish, registry, words
 from adplatform.learning.models import Influence
 from adplatform.learning.registry import Kind
-from adplatform.learning.scorer import Models
+from adplatform.learning.scorer import RequestScorer
+from adplatform.learning.served import Models
 from adplatform.learning.statistics import LiveStatistics
 from ml import artifacts
 from ml.ctr import compile as compiler
@@ -95,7 +96,7 @@ def shown(world: World, hot: Any, tmp_path: Path) -> Any:
             request_id="r", at=at, placements=(Placement("p", slot),), visitor=visitor, device="mobile"
         )
         known = hot.hgetall(f"visitor:{visitor}") if visitor else {}
-        scorer = models.scorer(visitor=known, statistics=statistics)
+        scorer = RequestScorer(models, known, statistics.view)
         decided = decide(
             request=request,
             candidates=world.candidates(),
@@ -182,6 +183,15 @@ def test_a_decision_that_kept_nothing_is_not_explained_by_guesses(world: World) 
     assert not told.is_exact
     assert all(reason.strength == "" for reason in words.for_visitor(told))
     assert [reason.group for reason in words.for_advertiser(told)] == ["auction"]
+
+
+def test_only_ads_that_no_rule_kept_out_could_stand_there(world: World, shown: Any) -> None:
+    found = shown(None)
+    found.explored, found.factor, found.runner_up_micros = False, 1.0, 1
+    found.candidates = 1_200
+    found.refused = {"wrong_format": 900, "wrong_country": 50, "not_retrieved": 200, "outbid": 49}
+    reasons = words.for_visitor(explain.explained(found))
+    assert reasons[-1].text.startswith("250 ads could stand here.")
 
 
 def test_an_advertiser_is_told_means_over_many_and_topics_of_many(world: World, shown: Any) -> None:

@@ -16,7 +16,8 @@ from adplatform.decision.engine import decide
 from adplatform.decision.types import AdRequest, Decision, Placement, Seen
 from adplatform.learning import live, profiles, publish, registry
 from adplatform.learning.registry import Kind
-from adplatform.learning.scorer import Models
+from adplatform.learning.scorer import RequestScorer
+from adplatform.learning.served import Models
 from adplatform.learning.statistics import LiveStatistics
 from ml import artifacts
 from ml.ctr import compile as compiler
@@ -84,7 +85,7 @@ def answer(world: World, hot: Any, folder: Path) -> Decision:
         device="mobile",
         explain=True,
     )
-    scorer = Models.load(folder).scorer(visitor=hot.hgetall(f"visitor:{visitor}"), statistics=statistics)
+    scorer = RequestScorer(Models.load(folder), hot.hgetall(f"visitor:{visitor}"), statistics.view)
     return decide(
         request=request,
         candidates=world.candidates(),

@@ -14,7 +14,8 @@ from adplatform.audience.models import Consent
 from adplatform.decision.types import AdRequest, Candidates
 from adplatform.learning import live, picks, profiles, publish, scoring
 from adplatform.learning.models import Pick
-from adplatform.learning.scorer import Models
+from adplatform.learning.scorer import RequestScorer
+from adplatform.learning.served import Models
 from adplatform.learning.statistics import LiveStatistics
 from tests.factories import NOON
 from tests.learning.world import ADS, World, decision_slot, market, show
@@ -48,7 +49,7 @@ def test_picks_are_what_a_request_would_get(hot: Any, tmp_path: Path) -> None:
     )
     statistics = LiveStatistics()
     statistics.refresh(hot)
-    scorer = Models.load(tmp_path).scorer(visitor=hot.hgetall(f"visitor:{person}"), statistics=statistics)
+    scorer = RequestScorer(Models.load(tmp_path), hot.hgetall(f"visitor:{person}"), statistics.view)
     slot = decision_slot(shelf.slots[int(shelf.place[0])])
     request = AdRequest(request_id="r", at=NOON, placements=(), visitor=person)
     fixed = world.candidates()

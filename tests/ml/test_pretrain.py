@@ -105,7 +105,7 @@ def test_an_interrupted_run_ends_at_the_same_weights(base: Path, tmp_path: Path)
 def test_a_checkpoint_of_other_texts_is_refused(base: Path, tmp_path: Path) -> None:
     settings = Settings(epochs=2, batch_texts=16)
     pretrain(base, texts(100), tmp_path, settings=settings, most_checks=1)
-    with pytest.raises(PretrainError, match="other texts or settings"):
+    with pytest.raises(PretrainError, match="belongs to other data or settings"):
         pretrain(base, texts(101), tmp_path, settings=settings)
 
 
