@@ -1,6 +1,6 @@
 """One serving process: its snapshot, its connections, its background work; and what may be asked of it.
 
-The endpoints in wsgi.py are a thin coat over this, and so are the demo market and tests, which pass the time in:
+The endpoints are a thin coat over this, and so are the demo market and tests, which pass the time in:
 
     server = Server.from_settings(rng=Random(7))
     server.refresh()

@@ -25,12 +25,12 @@ QUESTION = {
 # Answers one decision in a bare process and tells what was loaded for it.
 PROBE = """
 import io, json, sys
-from adplatform.serving import wsgi
+from adplatform.serving import process, wsgi
 said = []
 body = sys.argv[1].encode()
 environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/decisions", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
 answer = b"".join(wsgi.application(environ, lambda status, headers: said.append(status)))
-wsgi.server().close()
+process.server().close()
 print(json.dumps({"status": said[0], "answer": json.loads(answer), "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 

@@ -9,7 +9,7 @@ import pytest
 from adplatform.campaigns.models import Budget, Purse
 from adplatform.core import clock
 from adplatform.events.models import Click, Conversion, HourlyStat, Impression
-from adplatform.serving import pipeline, wsgi
+from adplatform.serving import pipeline
 from tests import factories
 from tests.serving import market as m
 
@@ -31,7 +31,7 @@ def test_one_click(serve, ask, monkeypatch) -> None:
     # The ad begins to render; three seconds later it is clicked, twice.
     assert ask("GET", _path(ad["impression_url"])).status == 200
     later = clock.now() + timedelta(seconds=3)
-    monkeypatch.setattr(wsgi.clock, "now", lambda: later)
+    monkeypatch.setattr(clock, "now", lambda: later)
     click = ask("GET", _path(ad["click_url"]))
     ask("GET", _path(ad["click_url"]))
     assert click.status == 302

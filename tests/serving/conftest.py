@@ -15,12 +15,12 @@ def serve(
     db: None, tmp_path: Path, hot: redis.Redis, events: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Any]:
     """Publishes what the database holds and puts it behind `wsgi.application`."""
-    from adplatform.serving import wsgi
+    from adplatform.serving import process
     from tests.serving.market import market
 
     def start() -> Any:
         made = market(tmp_path, hot, events)
-        monkeypatch.setattr(wsgi, "_server", made.server)
+        monkeypatch.setattr(process, "_server", made.server)
         return made
 
     return start

@@ -76,7 +76,7 @@ def test_no_ad_is_an_answer_with_its_reason(serve, ask) -> None:
 def test_without_a_snapshot_there_is_no_ad_and_no_error(ask, monkeypatch, tmp_path, hot, events) -> None:
     from adplatform.events.spool import Spool
     from adplatform.events.stream import EventStream
-    from adplatform.serving import wsgi
+    from adplatform.serving import process
     from adplatform.serving.snapshot import SnapshotHolder
 
     bare = server.Server(
@@ -85,7 +85,7 @@ def test_without_a_snapshot_there_is_no_ad_and_no_error(ask, monkeypatch, tmp_pa
         hot=hot,
         hot_background=hot,
     )
-    monkeypatch.setattr(wsgi, "_server", bare)
+    monkeypatch.setattr(process, "_server", bare)
     reply = ask("POST", "/v1/decisions", {"placements": [{"id": "a", "slot": "x"}]})
     assert (reply.status, reply.json["mode"]) == (200, "no_snapshot")
     assert ask("GET", "/readyz").status == 503
@@ -108,17 +108,17 @@ def test_an_unexpected_error_is_a_no_ad_that_is_counted(serve, ask, monkeypatch)
 
 
 def test_an_error_before_the_decision_is_no_server_error_either(serve, ask, monkeypatch) -> None:
-    from adplatform.serving import wsgi
+    from adplatform.serving.endpoints import decisions, events
 
     market = serve()
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("unexpected")
 
-    monkeypatch.setattr(wsgi, "read", fail)
+    monkeypatch.setattr(decisions, "read", fail)
     reply = ask("POST", "/v1/decisions", question(m.slot()))
     assert (reply.status, reply.json["mode"], reply.json["placements"]) == (200, "error", {})
-    monkeypatch.setattr(wsgi.signer, "read", fail)
+    monkeypatch.setattr(events.signer, "read", fail)
     assert ask("GET", "/e/i/x").status == 503
     assert market.server.metrics.get("errors") == 2
 
