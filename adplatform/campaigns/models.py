@@ -135,6 +135,12 @@ class Creative(TimeStamped):
     call_to_action = models.CharField(max_length=40, blank=True)
     landing_url = models.URLField(max_length=2000)
     language = models.CharField(max_length=8, default="en")
+    attributes = models.JSONField(
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="inventory.CreativeAttribute values, by which publishers may block it",
+    )
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
     review = models.CharField(max_length=10, choices=Review.choices, default=Review.PENDING)
     review_note = models.TextField(blank=True)

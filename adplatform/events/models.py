@@ -60,6 +60,9 @@ class AdDecision(models.Model):
     factor = models.FloatField(
         db_default=1.0, help_text="By how much operator's rules let its worth count in the choice"
     )
+    instead = models.CharField(
+        max_length=30, db_default="", help_text="Without a paid ad: house:ID, passback, or nothing"
+    )
 
     class Meta:
         indexes = [
@@ -316,8 +319,16 @@ class FillStat(models.Model):
     reason = models.CharField(max_length=30, blank=True)
     requests = models.BigIntegerField(default=0)
     source = models.CharField(max_length=10, default="live")
+    instead = models.CharField(
+        max_length=30,
+        default="",
+        db_default="",
+        help_text="Without a paid ad: house:ID, passback, or nothing",
+    )
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["hour", "slot_id", "reason", "source"], name="one_fill_stat")
+            models.UniqueConstraint(
+                fields=["hour", "slot_id", "reason", "source", "instead"], name="one_fill_stat"
+            )
         ]

@@ -58,7 +58,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     `ordinal` counts the ads of one placement from 0: only the first counts as the request of its slot. `url` and
     `evidence` (what the visitor agreed to, as it was sent) are empty without consent. `features` are what the blender
     saw of the ad, float32 little endian (empty where no blender decided), from which a decision is explained later.
-    `factor` is by how much operator's rules let its worth count.
+    `factor` is by how much rules let its worth count, `instead` what stands where no paid ad won (house:ID, passback).
     """
 
     decision_id: str
@@ -103,6 +103,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     runner_up_micros: int = 0
     choice_set: dict[str, Any] | None = None
     factor: float = 1.0
+    instead: str = ""
 
 
 class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="p"):

@@ -21,7 +21,7 @@ _ADD = (
     "INSERT INTO events_hourlystat ({columns}) SELECT {columns} FROM json_populate_recordset("
     "NULL::events_hourlystat, %s) ON CONFLICT ON CONSTRAINT one_hourly_stat DO UPDATE SET {sums}"
 )
-_FILL_COLUMNS = ("hour", "slot_id", "reason", "source", "publisher_id", "requests")
+_FILL_COLUMNS = ("hour", "slot_id", "reason", "source", "instead", "publisher_id", "requests")
 
 
 class Sums:
@@ -54,7 +54,10 @@ class Sums:
 def add_fill(decisions: Iterable[DecisionRecord]) -> None:
     """Count ad requests by slot, hour and how they ended. Tests do not count."""
     counted = Counter(
-        (hour_of(record.served_at), record.slot_id, record.no_ad, record.source, record.publisher_id)
+        (
+            *(hour_of(record.served_at), record.slot_id, record.no_ad, record.source),
+            *(record.instead, record.publisher_id),
+        )
         for record in decisions
         if record.ordinal == 0 and record.source != "test"
     )
