@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from . import targeting
-from .eligibility import fitting
+from .eligibility import attributes_of, fitting
 from .types import (
     ALL_HOURS,
     AdRequest,
@@ -108,6 +108,7 @@ class EligibilityIndex:
         self._advertiser = Postings.of(((candidate.advertiser_id,) for candidate in candidates), size)
         self._category = Postings.of(((candidate.category,) for candidate in candidates), size)
         self._domain = Postings.of(((candidate.landing_domain,) for candidate in candidates), size)
+        self._attribute = Postings.of(map(attributes_of, candidates), size)
         rules = [
             [getattr(candidate.targeting, dimension.name) for candidate in candidates]
             for dimension in targeting.DIMENSIONS
@@ -123,7 +124,7 @@ class EligibilityIndex:
     def eligible(self, request: AdRequest, slot: Slot, seen: Seen, taken: Taken) -> tuple[int, list[Refused]]:
         """Bitmap of the candidates that no rule refuses (but for the budget, which is live), and who was
         refused by which rule first."""
-        return self.sieve((*self.static(request, slot), *self.personal(seen, taken)))
+        return self.sieve((*self.static(request, slot), *self.personal(slot, seen, taken)))
 
     def sieve(self, verdicts: Iterable[Verdict]) -> tuple[int, list[Refused]]:
         """Apply rules in order: each refuses only who is still there."""
@@ -160,7 +161,7 @@ class EligibilityIndex:
             _keep(self._slots, slot, known)
         return known
 
-    def personal(self, seen: Seen, taken: Taken) -> list[Verdict]:
+    def personal(self, slot: Slot, seen: Seen, taken: Taken) -> list[Verdict]:
         """What the visitor's past and the answer so far refuse, in the order of RULES."""
         verdicts = [
             (NoAd.VISITOR_HID, self._hidden(seen)),
@@ -169,22 +170,27 @@ class EligibilityIndex:
         if not taken.candidates:
             return verdicts
         advertisers = {candidate.advertiser_id for candidate in taken.candidates}
-        full = [id for id in advertisers if taken.count("advertiser", id) >= taken.per_advertiser]
-        rivals = 0
-        for candidate in taken.candidates:
-            if candidate.category:
-                own = self._advertiser.bits((candidate.advertiser_id,))
-                rivals |= self._category.bits((candidate.category,)) & ~own
+        full = [id for id in advertisers if taken.count("advertiser", id) >= slot.per_advertiser]
         shown = self._creative.bits(candidate.creative_id for candidate in taken.candidates)
         verdicts.append((NoAd.CREATIVE_ALREADY_SHOWN, shown))
         verdicts.append((NoAd.ADVERTISER_LIMIT, self._advertiser.bits(full)))
-        verdicts.append((NoAd.COMPETING_ADVERTISER, rivals))
+        verdicts.append((NoAd.COMPETING_ADVERTISER, self._competing(slot, taken, advertisers)))
         return verdicts
 
     @property
     def cap_keys(self) -> frozenset[tuple[str, int, int]]:
         """Every (scope, id, window_seconds) whose count some candidate asks for."""
         return self._caps.keys
+
+    def _competing(self, slot: Slot, taken: Taken, advertisers: Collection[int]) -> int:
+        rivals = self._advertiser.bits(other for one, other in slot.rivals if one in advertisers)
+        if not slot.separates_categories:
+            return rivals
+        for candidate in taken.candidates:
+            if candidate.category:
+                own = self._advertiser.bits((candidate.advertiser_id,))
+                rivals |= self._category.bits((candidate.category,)) & ~own
+        return rivals
 
     def _hidden(self, seen: Seen) -> int:
         return self._line_item.bits(seen.hidden_line_items) | self._advertiser.bits(seen.hidden_advertisers)
@@ -194,6 +200,7 @@ class EligibilityIndex:
             self._advertiser.bits(slot.blocked_advertisers)
             | self._category.bits(slot.blocked_categories)
             | self._domain.bits(slot.blocked_domains)
+            | self._attribute.bits(slot.blocked_attributes)
         )
 
     def _flags(self, flags: Iterable[bool]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from . import targeting
 from .types import (
@@ -54,11 +55,24 @@ def outside_flight(request: AdRequest, _: Slot, candidate: Candidate, __: Seen, 
     return not (candidate.start_at or _START) <= request.at < (candidate.end_at or _END)
 
 
+def attributes_of(candidate: Candidate) -> frozenset[str]:
+    """What publishers may block an ad by: what was said of it, and its format, size and language."""
+    return _attributes(
+        candidate.attributes, candidate.format, candidate.width, candidate.height, candidate.language
+    )
+
+
+@lru_cache(maxsize=4_096)  # few ads differ in these
+def _attributes(said: frozenset[str], format: str, width: int, height: int, language: str) -> frozenset[str]:
+    return said | {f"format:{format}", f"size:{width}x{height}", f"language:{language}"}
+
+
 def blocked(_: AdRequest, slot: Slot, candidate: Candidate, __: Seen, ___: Taken) -> bool:
     return (
         candidate.advertiser_id in slot.blocked_advertisers
         or candidate.category in slot.blocked_categories
         or candidate.landing_domain in slot.blocked_domains
+        or not slot.blocked_attributes.isdisjoint(attributes_of(candidate))
     )
 
 
@@ -90,13 +104,16 @@ def already_shown(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, taken
     return taken.count("creative", candidate.creative_id) > 0
 
 
-def advertiser_limit(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, taken: Taken) -> bool:
-    return taken.count("advertiser", candidate.advertiser_id) >= taken.per_advertiser
+def advertiser_limit(_: AdRequest, slot: Slot, candidate: Candidate, __: Seen, taken: Taken) -> bool:
+    return taken.count("advertiser", candidate.advertiser_id) >= slot.per_advertiser
 
 
-def competing(_: AdRequest, __: Slot, candidate: Candidate, ___: Seen, taken: Taken) -> bool:
-    return bool(candidate.category) and any(
-        other.category == candidate.category and other.advertiser_id != candidate.advertiser_id
+def competing(_: AdRequest, slot: Slot, candidate: Candidate, __: Seen, taken: Taken) -> bool:
+    """Of one category, where the site keeps categories apart, or named as competitors by the publisher."""
+    category = candidate.category if slot.separates_categories else ""
+    return any(
+        (bool(category) and other.category == category and other.advertiser_id != candidate.advertiser_id)
+        or (other.advertiser_id, candidate.advertiser_id) in slot.rivals
         for other in taken.candidates
     )
 

@@ -13,7 +13,7 @@ from random import Random
 
 import numpy as np
 
-from . import chance
+from . import chance, floors, variety
 from .auction import click_charge_micros, impression_charge_micros
 from .bidding import Bids, bids_for, needed_micros
 from .bitmaps import bits_of, rows_of
@@ -60,7 +60,6 @@ def decide(
     exploration_budget: float = 1.0,
     near_greedy: int = 0,
     ranked: int = 50,
-    per_advertiser: int = 2,
     remaining_micros: IntArray | None = None,
     pace: FloatArray | None = None,
     rules: RuleIndex | None = None,
@@ -71,8 +70,7 @@ def decide(
 
     `exploration_budget`: share of an auction's expected worth that exploring may cost. `near_greedy`: impressions
     below which an ad explores with less than its uncertainty.
-    `ranked`: how many of the eligible are scored. `per_advertiser`: most ads of one advertiser in the
-    answer. `remaining_micros`, `pace`: live values in the order of the candidate set instead of its own.
+    `ranked`: how many of the eligible are scored. `remaining_micros`, `pace`: live values in the order of the candidate set instead of its own.
     `rules`: the operator's, over this candidate set. `shortlist`: of this set, so that the first stage looks at few.
     `seed`: of a logged decision, to replay it.
     """
@@ -92,12 +90,13 @@ def decide(
         pace=fixed.pace if pace is None else pace,
         rules=rules,
         shortlist=shortlist,
-        taken=Taken(per_advertiser=per_advertiser),
+        taken=Taken(),
         owed_micros=Counter(),
         table=[],
     )
     outcomes = tuple(
-        run.fill(placement, chance.mix(seed, number)) for number, placement in enumerate(request.placements)
+        run.fill(floors.placed(placement, request), chance.mix(seed, number))
+        for number, placement in enumerate(request.placements)
     )
     reasons: Counter[NoAd] = Counter()
     for outcome in outcomes:
@@ -119,12 +118,13 @@ def decide(
 @dataclass(slots=True)
 class _Ranked:
     """The scored candidates of one placement, in tie order, and who of them is still in the running. `factor`: by how
-    much operator's rules let each worth count, None where no such rule holds."""
+    much rules and the wish for variety let each worth count, None where neither does; `variety` is its part of it."""
 
     rows: IntArray
     scores: Scores
     bids: Bids
     factor: FloatArray | None
+    variety: FloatArray | None
     alive: BoolArray
     refused: list[Refused]
     sampled: FloatArray
@@ -166,7 +166,7 @@ class _Run:
         picks: list[Pick] = []
         while len(picks) < placement.count and field.alive.any():
             if picks:
-                self.keep_apart(field)
+                self.keep_apart(placement.slot, field)
             self.keep_solvent(field)
             if field.alive.any():
                 places = placement.count - len(picks)
@@ -196,10 +196,12 @@ class _Run:
         rows = rows[tie_order(self.fixed.creative_id[rows], seed)]
         scores = self.scorer.score(self.request, slot, Candidates(self.fixed, rows))
         bids = bids_for(self.fixed, rows, scores, self.pace)
-        factor = None if self.rules is None else self.rules.factors(rows, slot, self.request.at)
+        ruled = None if self.rules is None else self.rules.factors(rows, slot, self.request.at)
+        varied = variety.factors(self.fixed, rows, slot.variety, self.seen)
         alive = np.ones(len(rows), np.bool_)
         nothing = np.zeros(len(rows))
-        field = _Ranked(rows, scores, bids, factor, alive, refused, nothing.copy(), nothing)
+        factor = variety.together(ruled, varied)
+        field = _Ranked(rows, scores, bids, factor, varied, alive, refused, nothing.copy(), nothing)
         usable = (scores.pctr > 0) & (scores.pctr < 1) & np.isfinite(scores.sd) & np.isfinite(bids.ecpm)
         field.refuse(NoAd.NO_SCORE, ~usable)
         least = max(slot.floor_micros, 1)
@@ -211,7 +213,7 @@ class _Run:
     def eligible(self, slot: Slot, seed: int) -> tuple[IntArray, list[Refused]]:
         """Rows that no rule refuses, at most `ranked` of them, and who was refused why."""
         fixed, index = self.fixed, self.fixed.eligibility
-        verdicts = [*index.static(self.request, slot), *index.personal(self.seen, self.taken)]
+        verdicts = [*index.static(self.request, slot), *index.personal(slot, self.seen, self.taken)]
         if self.rules is not None:
             verdicts += self.rules.verdicts(slot, self.request.at, seed)
         needed = fixed.needed_micros if self.pace is fixed.pace else needed_micros(fixed, self.pace)
@@ -241,9 +243,9 @@ class _Run:
         clicks = fixed.pays_per_click[rows]
         return rows[chosen(base + lift * clicks, clicks, fixed.creative_id[rows], self.ranked)]
 
-    def keep_apart(self, field: _Ranked) -> None:
+    def keep_apart(self, slot: Slot, field: _Ranked) -> None:
         """After a pick: no creative twice, competitors apart, caps counted with what stands already."""
-        for reason, bits in self.fixed.eligibility.personal(self.seen, self.taken):
+        for reason, bits in self.fixed.eligibility.personal(slot, self.seen, self.taken):
             if bits:
                 field.refuse(reason, np.array([bits >> row & 1 for row in field.rows.tolist()], np.bool_))
 
@@ -273,7 +275,8 @@ class _Run:
             epsilon=self.epsilon,
             budget=self.exploration_budget,
         )
-        among = ChoiceSet(rows, worth, pctr, sd, choice.propensity, seed, factor)
+        varied = None if field.variety is None else field.variety[live]
+        among = ChoiceSet(rows, worth, pctr, sd, choice.propensity, seed, factor, varied)
         pick = self.priced(slot, field, live, choice, among=among, places=places)
         clicks = self.fixed.pays_per_click[rows]
         field.sampled[live] = field.bids.worth[live] * np.where(clicks, choice.pctr * 1000, 1.0)

@@ -58,7 +58,9 @@ class BidStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A publisher's ad slot. `floor_micros` is a CPM; `blocked_*` are the publisher's block rules."""
+    """A publisher's ad slot and the publisher's rights in it. `floor_micros` is a CPM, `floors` say others (see `floors`);
+    `blocked_*` are block rules, `per_advertiser` the most ads of one advertiser in an answer, `rivals` advertisers
+    that never stand together (both ways), `variety` a weight from 0 to 1 (see `variety`)."""
 
     id: int
     public_id: str
@@ -76,6 +78,12 @@ class Slot:
     blocked_advertisers: frozenset[int] = frozenset()
     blocked_categories: frozenset[str] = frozenset()
     blocked_domains: frozenset[str] = frozenset()
+    blocked_attributes: frozenset[str] = frozenset()
+    floors: tuple[tuple[str, str, int], ...] = ()
+    per_advertiser: int = 1
+    separates_categories: bool = True
+    rivals: frozenset[tuple[int, int]] = frozenset()
+    variety: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +112,6 @@ class AdRequest:
     segments: frozenset[int] = frozenset()
     test: bool = False
     explain: bool = False
-
-
-# --------------------------------------------------------------------------------------------- who may
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,8 @@ class Candidate:
 
     `pace` multiplies the bid: in [0, 1] for manual bids, up to 3 for automatic ones.
     `remaining_micros` is what this server may still spend for it now.
-    `category` separates competitors ('' competes with nobody). `impressions` and `clicks` are the
+    `category` separates competitors ('' competes with nobody). `attributes` are what publishers may block beside it
+    (see `eligibility.attributes_of`). `impressions` and `clicks` are the
     creative's own counts, for the uncertainty of its prediction.
     """
 
@@ -174,6 +180,7 @@ class Candidate:
     currency: str = "EUR"
     language: str = ""
     category: str = ""
+    attributes: frozenset[str] = frozenset()
     landing_domain: str = ""
     targeting: Targeting = Targeting()
     bid_strategy: BidStrategy = BidStrategy.MANUAL_CPM
@@ -214,16 +221,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What this answer already shows; one advertiser may have `per_advertiser` of its ads."""
+    """What this answer already shows."""
 
     candidates: tuple[Candidate, ...] = ()
-    per_advertiser: int = 2
 
     def count(self, scope: str, id: int) -> int:
         return sum(candidate.id_in(scope) == id for candidate in self.candidates)
 
     def plus(self, candidate: Candidate) -> Taken:
-        return Taken((*self.candidates, candidate), self.per_advertiser)
+        return Taken((*self.candidates, candidate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +251,6 @@ class Candidates:
 
     def take(self, positions: IntArray) -> Candidates:
         return Candidates(self.fixed, self.rows[positions])
-
-
-# ------------------------------------------------------------------------------------------ how good
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +285,6 @@ class Scorer(Protocol):
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores: ...
 
 
-# ------------------------------------------------------------------------------------------- decided
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bid:
     """A candidate's offer for one impression: expected worth per 1,000 impressions (after pacing),
@@ -299,7 +299,7 @@ class Bid:
 class ChoiceSet:
     """Who could be chosen when an ad was, by position: snapshot rows, worth (micros, per click or per 1,000), the
     mean prediction and the deviation that was explored with, and the propensity. `seed` replays the choice. `factor`:
-    by how much operator's rules let each worth count, None where no such rule held."""
+    by how much each worth counts, None where all count as they are; `variety`: what `variety` has in it."""
 
     rows: IntArray
     worth: FloatArray
@@ -308,6 +308,7 @@ class ChoiceSet:
     propensity: FloatArray
     seed: int
     factor: FloatArray | None = None
+    variety: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

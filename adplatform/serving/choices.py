@@ -24,9 +24,11 @@ def is_kept(seed: int) -> bool:
 
 def as_json(among: ChoiceSet, fixed: CandidateSet, scorer: RequestScorer, slot: Slot) -> dict[str, Any]:
     """Columns by candidate, in the order of the choice; `features` are the blender's rows, float32, base64. `factor` is
-    there where operator's rules weighed a worth."""
+    there where a worth was weighed, `variety` where what the visitor had seen has a part in that."""
     rows = among.rows
     weighed = {} if among.factor is None else {"factor": among.factor.tolist()}
+    if among.variety is not None:
+        weighed["variety"] = among.variety.tolist()
     return weighed | {
         "creative": fixed.creative_id[rows].tolist(),
         "line_item": [fixed[row].line_item_id for row in rows.tolist()],

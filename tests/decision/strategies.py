@@ -12,6 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from adplatform.decision import variety
+from adplatform.decision.floors import Floor, ordered
 from adplatform.decision.types import (
     ALL_HOURS,
     AdRequest,
@@ -28,6 +30,7 @@ from adplatform.decision.types import (
 
 COUNTRIES, LANGUAGES, DEVICES = ("DE", "FR", "US"), ("de", "fr"), ("desktop", "mobile")
 REGIONS, WORDS, CATEGORIES = ("DE-BE", "FR-75"), ("shoes", "news", "golf"), ("sport", "cars")
+ATTRIBUTES = ("video", "gambling")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe")
 WINDOWS = (3_600, 86_400)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,6 +81,8 @@ def candidate(chance: Random, id: int) -> Candidate:
         format=chance.choice(("banner", "banner", "banner", "native")),
         currency=chance.choice(("EUR", "EUR", "EUR", "EUR", "USD")),
         category=chance.choice(("", *CATEGORIES)),
+        attributes=some_of(chance, ATTRIBUTES, 2),
+        language=chance.choice(("de", "en")),
         landing_domain=chance.choice(("a.example", "b.example")),
         targeting=targeting(chance) if chance.random() < 0.5 else Targeting(),
         bid_strategy=chance.choice(list(BidStrategy)),
@@ -96,6 +101,18 @@ def candidate(chance: Random, id: int) -> Candidate:
     )
 
 
+def floors(chance: Random) -> tuple[tuple[str, str, int], ...]:
+    return ordered(
+        Floor(
+            chance.choice((0, 200_000, 900_000)),
+            chance.random() < 0.5,
+            chance.choice(("", "DE", "FR")),
+            chance.choice(("", "mobile")),
+        )
+        for _ in range(chance.randint(1, 3))
+    )
+
+
 def slot(chance: Random) -> Slot:
     return Slot(
         id=1,
@@ -111,6 +128,14 @@ def slot(chance: Random) -> Slot:
         blocked_advertisers=some_of(chance, (1, 2, 3), 1) if chance.random() < 0.3 else frozenset(),
         blocked_categories=some_of(chance, CATEGORIES, 1) if chance.random() < 0.3 else frozenset(),
         blocked_domains=frozenset(("b.example",)) if chance.random() < 0.1 else frozenset(),
+        blocked_attributes=some_of(chance, (*ATTRIBUTES, "language:de", "size:728x250"), 1)
+        if chance.random() < 0.2
+        else frozenset(),
+        floors=floors(chance) if chance.random() < 0.3 else (),
+        per_advertiser=chance.choice((1, 1, 2, 3)),
+        separates_categories=chance.random() < 0.7,
+        rivals=frozenset({(1, 2), (2, 1)}) if chance.random() < 0.3 else frozenset(),
+        variety=chance.choice((0.0, 0.0, 0.5, 1.0)),
     )
 
 
@@ -135,11 +160,13 @@ def request(chance: Random) -> AdRequest:
 
 def seen(chance: Random) -> Seen:
     scopes = [str(scope) for scope in CapScope]
+    met = {("advertiser", chance.randint(1, 3), variety.WINDOW_SECONDS): 3} if chance.random() < 0.5 else {}
     return Seen(
         {
             (chance.choice(scopes), chance.randint(1, 3), chance.choice(WINDOWS)): chance.randint(0, 4)
             for _ in range(chance.randint(0, 5))
-        },
+        }
+        | met,
         hidden_line_items=some_of(chance, (1, 2, 3), 1),
         hidden_advertisers=some_of(chance, (1, 2, 3), 1),
     )

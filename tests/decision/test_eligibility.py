@@ -56,10 +56,16 @@ def test_a_candidate_is_refused_for_one_reason(changes: dict[str, object], reaso
         {"blocked_advertisers": frozenset({1})},
         {"blocked_categories": frozenset({"cars"})},
         {"blocked_domains": frozenset({"shop.example"})},
+        {"blocked_attributes": frozenset({"video", "gambling"})},
+        {"blocked_attributes": frozenset({"size:300x250"})},
+        {"blocked_attributes": frozenset({"format:banner"})},
+        {"blocked_attributes": frozenset({"language:de"})},
     ],
 )
-def test_a_publisher_blocks_advertisers_categories_and_domains(block: dict[str, object]) -> None:
-    assert refused({"landing_domain": "shop.example"}, at_slot=block) is NoAd.BLOCKED_BY_PUBLISHER
+def test_a_publisher_blocks_advertisers_categories_domains_and_attributes(block: dict[str, object]) -> None:
+    ad = {"landing_domain": "shop.example", "attributes": frozenset({"video"}), "language": "de"}
+    assert refused(ad, at_slot=block) is NoAd.BLOCKED_BY_PUBLISHER
+    assert refused(ad, at_slot={name: frozenset() for name in block}) is None
 
 
 def test_native_creatives_fit_native_slots_of_any_size() -> None:
@@ -97,10 +103,10 @@ def test_what_stands_in_the_answer_counts_for_the_cap() -> None:
 
 def test_competitors_are_kept_apart_and_an_advertiser_has_a_limit() -> None:
     shown = candidate(1, category="cars")
-    taken = Taken((shown,), per_advertiser=2)
+    taken = Taken((shown,))
 
-    def verdict(other: object, taken: Taken = taken) -> NoAd | None:
-        return rejection(request(), slot(), other, Seen(), taken)
+    def verdict(other: object, taken: Taken = taken, **rights: object) -> NoAd | None:
+        return rejection(request(), slot(**{"per_advertiser": 2} | rights), other, Seen(), taken)
 
     assert verdict(shown) is NoAd.CREATIVE_ALREADY_SHOWN
     assert verdict(candidate(2, category="cars")) is NoAd.COMPETING_ADVERTISER
@@ -109,6 +115,11 @@ def test_competitors_are_kept_apart_and_an_advertiser_has_a_limit() -> None:
     assert verdict(candidate(2, category="cars", advertiser_id=1)) is None
     two = taken.plus(candidate(3, category="cars", advertiser_id=1))
     assert verdict(candidate(2, category="cars", advertiser_id=1), two) is NoAd.ADVERTISER_LIMIT
+    assert verdict(candidate(2, advertiser_id=1), per_advertiser=1) is NoAd.ADVERTISER_LIMIT
+    assert verdict(candidate(2, category="cars"), separates_categories=False) is None
+    named = {"separates_categories": False, "rivals": frozenset({(1, 2), (2, 1)})}
+    assert verdict(candidate(2), **named) is NoAd.COMPETING_ADVERTISER
+    assert verdict(candidate(3), **named) is None
 
 
 def test_rare_and_common_values_are_found_alike() -> None:

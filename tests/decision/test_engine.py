@@ -129,7 +129,7 @@ def test_several_ads_of_one_placement_keep_apart_too() -> None:
         candidate(4, bid_micros=2_000_000, caps=(Cap(CapScope.CAMPAIGN, 1, 60),), campaign_id=9),
         candidate(5, bid_micros=1_000_000, caps=(Cap(CapScope.CAMPAIGN, 1, 60),), campaign_id=9),
     ]
-    decision = decided(people, request(count=5))
+    decision = decided(people, request(slot(per_advertiser=2), count=5))
     assert [pick.candidate.creative_id for pick in decision.picks] == [1, 2, 4]
     assert decision.reasons == Counter({NoAd.ADVERTISER_LIMIT: 1, NoAd.FREQUENCY_CAP: 1})
 
