@@ -6,7 +6,6 @@ connection 66 (of which the socket and hiredis take 60). Connecting, timeouts an
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import hiredis
@@ -19,11 +18,11 @@ def packed(*commands: tuple[Any, ...]) -> bytes:
 
 
 class Line:
-    """One connection per thread, made at the first need, with the client's own timeouts."""
+    """As many connections as are used at once, made at need, with the client's own timeouts."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._pool = client.connection_pool
-        self._own = threading.local()
+        self._idle: list[Any] = []  # append and pop are atomic
 
     def ask(self, commands: bytes, answers: int) -> list[Any]:
         """The answers of packed commands, in one trip.
@@ -31,17 +30,21 @@ class Line:
         A connection that the server closed meanwhile is made anew, once; so a command must bear being sent twice.
         Raises redis.RedisError or OSError; after an error the connection is closed, so that no answer is left over.
         """
-        connection = getattr(self._own, "connection", None)
-        if connection is not None:
-            try:
-                return self._trip(connection, commands, answers)
-            except redis.TimeoutError:
-                raise
-            except (redis.ConnectionError, OSError):
-                pass  # it was closed while idle: one more try over a new one
-        else:
-            connection = self._own.connection = self._pool.make_connection()
-        return self._trip(connection, commands, answers)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._pool.make_connection()
+        try:
+            if connection.is_connected:
+                try:
+                    return self._trip(connection, commands, answers)
+                except redis.TimeoutError:
+                    raise
+                except (redis.ConnectionError, OSError):
+                    pass  # it was closed while idle: one more try over a new one
+            return self._trip(connection, commands, answers)
+        finally:
+            self._idle.append(connection)
 
     @staticmethod
     def _trip(connection: Any, commands: bytes, answers: int) -> list[Any]:

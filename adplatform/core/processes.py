@@ -16,6 +16,9 @@ FRUGAL = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
+# Of the ads role: two decide, up to half of them wait for that, the others answer events or say that there is no ad.
+ADS_THREADS, PAGES_THREADS = 32, 4
+CONNECTIONS = 8192
 # Web first out, so that nothing new comes in; then all that drains what came.
 WEB, REST = 1, 2
 
@@ -30,8 +33,8 @@ def environment(
 def specs(*, port: int, ads_port: int) -> tuple[Spec, ...]:
     """Each process with its stage of the stop and the seconds it gets for it: 12 in all, before the servers stop."""
     web = {
-        "pages": _granian("adplatform.wsgi:application", port, threads=4, waiting=64),
-        "ads": _granian("adplatform.serving.wsgi:application", ads_port, threads=2, waiting=256),
+        "pages": _granian("adplatform.wsgi:application", port, threads=PAGES_THREADS),
+        "ads": _granian("adplatform.serving.wsgi:application", ads_port, threads=ADS_THREADS),
     }
     rest = {
         "beat": _celery(
@@ -48,11 +51,13 @@ def specs(*, port: int, ads_port: int) -> tuple[Spec, ...]:
     )
 
 
-def _granian(application: str, port: int, *, threads: int, waiting: int) -> tuple[str, ...]:
-    """More than ``waiting`` requests at once wait in the kernel's queue instead of in our memory."""
+def _granian(application: str, port: int, *, threads: int) -> tuple[str, ...]:
+    """``CONNECTIONS`` counts idle ones too: were it small, silent clients could lock everybody else out. A process that dies
+    is replaced while its clients wait in the listening socket's queue."""
     return (
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", str(threads), "--backpressure", str(waiting),
+        "--workers", "1", "--blocking-threads", str(threads), "--blocking-threads-idle-timeout", "600",
+        "--backlog", "4096", "--backpressure", str(CONNECTIONS), "--respawn-failed-workers", "--respawn-interval", "0.2",
         "--workers-kill-timeout", "3", "--no-ws", application,
     )  # fmt: skip
 

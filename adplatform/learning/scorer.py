@@ -13,7 +13,7 @@ statistics alone. `mode` says which it was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,10 +30,25 @@ from ml.schema import Vectors
 MOST_CTR = 0.9  # without a blender: what rates of a few clicks multiply to is never certain
 
 
-class RequestScorer:
-    """The models for one request (decision.types.Scorer)."""
+class Patience(Protocol):
+    """Whether there is time for the trees. `begin` is asked before each use of them, `end` told after."""
 
-    def __init__(self, models: Models, visitor: Mapping[bytes, bytes], view: View) -> None:
+    def begin(self) -> bool: ...
+    def end(self) -> None: ...
+
+
+class RequestScorer:
+    """The models for one request (decision.types.Scorer). Without `patience` there is all the time in the world."""
+
+    def __init__(
+        self,
+        models: Models,
+        visitor: Mapping[bytes, bytes],
+        view: View,
+        patience: Patience | None = None,
+    ) -> None:
+        self._patience = patience
+        self._is_hurried = False
         self._models = models
         self._visitor = visitor
         self._view = view
@@ -48,7 +63,7 @@ class RequestScorer:
     def mode(self) -> str:
         """'model', or what the ladder stepped down to: 'blender' (no vectors), 'text' (no blender), 'prior'."""
         has_text = len(self._models.creatives.ids) > 0
-        if self._models.blender is not None:
+        if self._models.blender is not None and not self._is_hurried:
             return "model" if has_text else "blender"
         return "text" if has_text else "prior"
 
@@ -77,11 +92,8 @@ class RequestScorer:
         models, rows = self._models, candidates.rows
         counts = models.counts(self._view, candidates.fixed)
         text = self._text(slot, counts.aligned, rows)
-        if models.blender is not None:
-            X = self._features(request, slot, counts, rows, text)
-            self._built[slot.id] = (rows, X)
-            pctr = models.blender.predict(X, **self._segments(slot, candidates))
-        else:
+        pctr = self._by_trees(request, slot, candidates, counts, text)
+        if pctr is None:
             pctr = prior_ctr(self.raw(request, slot, candidates), text_weight=models.text_weight)
         return Scores(
             text=text,
@@ -90,6 +102,23 @@ class RequestScorer:
             sd=online.posterior_sd(counts.impressions[rows], pctr, models.belief),
             impressions=counts.impressions[rows],
         )
+
+    def _by_trees(
+        self, request: AdRequest, slot: Slot, candidates: Candidates, counts: AlignedCounts, text: FloatArray
+    ) -> FloatArray | None:
+        """pCTR by the blender; None without one, and where there is no time for it."""
+        blender, rows, patience = self._models.blender, candidates.rows, self._patience
+        if patience is not None and not patience.begin():
+            self._is_hurried = True
+            return None
+        if blender is None:
+            return None
+        X = self._features(request, slot, counts, rows, text)
+        self._built[slot.id] = (rows, X)
+        pctr = blender.predict(X, **self._segments(slot, candidates))
+        if patience is not None:
+            patience.end()
+        return pctr
 
     def _features(
         self, request: AdRequest, slot: Slot, counts: AlignedCounts, rows: IntArray, text: FloatArray

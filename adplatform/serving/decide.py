@@ -20,7 +20,7 @@ from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.engine import decide
 from adplatform.decision.types import AdRequest, Decision, Outcome, Pick, Placement, Seen, Slot, TableRow
 from adplatform.events.records import DecisionRecord, Served
-from adplatform.learning.scorer import RequestScorer
+from adplatform.learning.scorer import Patience, RequestScorer
 from adplatform.learning.statistics import LiveStatistics
 
 from . import choices
@@ -83,19 +83,20 @@ def answer(
     evidence: str = "",
     draw: ids.Draw = os.urandom,
     ranked: int | None = None,
+    patience: Patience | None = None,
 ) -> Answer:
     """Decide a request at `request.at`.
 
     `known`: what Valkey holds of the visitor; None (it did not answer), or a request without a visitor, is served by
     context alone. `spend`: what is left locally, and is taken from. `draw` makes the decision ids. `ranked`: how many
-    the models rank, instead of the setting.
+    the models rank, instead of the setting. `patience`: whether there is time for the trees.
     """
     is_contextual = request.visitor is None or known is None
     asked = replace(request, visitor=None) if is_contextual else request
     seen, past = (Seen(), []) if is_contextual or known is None else seen_from(known, request.at)
     visitor = {} if is_contextual or known is None else known.visitor
     models = snapshot.models_for(request.visitor or request.request_id)
-    scorer = RequestScorer(models, visitor, statistics.view)
+    scorer = RequestScorer(models, visitor, statistics.view, patience)
     decision = decide(
         request=asked,
         candidates=snapshot.candidates,

@@ -30,7 +30,9 @@ from adplatform.events.stream import EventStream, connect
 from adplatform.learning.hidden import Said, write
 from adplatform.learning.statistics import LiveStatistics
 
+from .admission import Admission
 from .counters import TRIP_SECONDS, CapCounter, LocalSpend, Visitors
+from .deadline import Deadline, ModelRest, TooLateError
 from .decide import NOBODY, Answer, answer, unanswered
 from .metrics import Metrics
 from .parse import Asked
@@ -62,6 +64,8 @@ class Server:
         self.visitors = Visitors(hot)
         self.caps = CapCounter(hot_background)
         self.metrics = Metrics()
+        self.admission = Admission()
+        self.model_rest = ModelRest()
         self.statistics_at = 0.0
         self._hot_background = hot_background
         self._rng = rng or Random(os.urandom(16))
@@ -88,13 +92,18 @@ class Server:
 
     # --- asked of it --------------------------------------------------------------------------------------------------
 
-    def decide(self, asked: Asked) -> Answer:
-        """Answer a request at its own moment and put its records on their way. Never raises."""
+    def decide(self, asked: Asked, *, started: float | None = None) -> Answer:
+        """Answer a request at its own moment and put its records on their way. Never raises.
+
+        `started`: when it came in, by `time.perf_counter`; without it there is no deadline.
+        """
         snapshot = self.snapshots.current
         if snapshot is None:
             return unanswered(asked.request, mode="no_snapshot", reason="no_candidates")
         try:
-            answered = self._answer(asked, snapshot)
+            answered = self._answer(asked, snapshot, started)
+        except TooLateError:
+            return unanswered(asked.request, mode="late", reason="late")
         except Exception:  # an ad is never worth a page that does not load; the error is counted and told
             log.exception("a decision failed")
             self.metrics.count("errors")
@@ -174,7 +183,7 @@ class Server:
         except (redis.RedisError, OSError) as error:
             log.warning("frequency caps cannot be counted: %s", error)
 
-    def _answer(self, asked: Asked, snapshot: Snapshot) -> Answer:
+    def _answer(self, asked: Asked, snapshot: Snapshot, started: float | None) -> Answer:
         visitor = asked.request.visitor
         known = self.visitors.read(visitor) if visitor else NOBODY
         spend = self._spend
@@ -190,6 +199,7 @@ class Server:
             source=asked.source,
             evidence=asked.evidence,
             draw=self._draw,
+            patience=None if started is None else Deadline(started, self.model_rest),
         )
 
     def _prepared(self, snapshot: Snapshot) -> None:

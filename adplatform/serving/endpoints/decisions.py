@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+import msgspec
+
 from adplatform import settings
 from adplatform.accounts import keys
 from adplatform.core import clock, ids
@@ -20,6 +22,19 @@ from .answers import NO_STORE, encode, refusal
 MOST_BODY_BYTES = 64 * 1024
 
 
+class _Placement(msgspec.Struct):
+    id: str
+
+
+class _Asked(msgspec.Struct):
+    """Of a request that is shed: whom to answer."""
+
+    placements: list[_Placement]
+
+
+_ids = msgspec.json.Decoder(_Asked).decode
+
+
 def decisions(environ: Environ, _: str) -> Response:
     """POST /v1/decisions, and the preflight that browsers send before it."""
     started = time.perf_counter()
@@ -27,9 +42,18 @@ def decisions(environ: Environ, _: str) -> Response:
     snapshot = serving.snapshot
     if environ["REQUEST_METHOD"] == "OPTIONS":
         return _preflight(environ, snapshot)
-    at = clock.now()
+    if not serving.admission.enter():
+        return _shed(environ, serving, snapshot)
+    entered = time.perf_counter()
     try:
-        answered = _decided(environ, serving, snapshot, at)
+        return _answered(environ, serving, snapshot, started)
+    finally:
+        serving.admission.leave(time.perf_counter() - entered)
+
+
+def _answered(environ: Environ, serving: Server, snapshot: Snapshot | None, started: float) -> Response:
+    try:
+        answered = _decided(environ, serving, snapshot, clock.now(), started)
     except MalformedError as error:
         serving.metrics.count("refused", "malformed")
         return refusal(400, error.code, error.detail, cors=_cors(environ, snapshot))
@@ -39,7 +63,21 @@ def decisions(environ: Environ, _: str) -> Response:
     return Response(200, encode(body), headers=(*NO_STORE, *_cors(environ, snapshot)))
 
 
-def _decided(environ: Environ, serving: Server, snapshot: Snapshot | None, at: datetime) -> Answer:
+def _shed(environ: Environ, serving: Server, snapshot: Snapshot | None) -> Response:
+    """No ad in any placement, at once: the process has more to do than it can do in time."""
+    serving.metrics.count("decisions", "shed")
+    try:
+        asked = _ids(read_body(environ, limit=MOST_BODY_BYTES))
+    except (msgspec.MsgspecError, TooLargeError, UnicodeDecodeError):
+        asked = _Asked([])
+    nothing = {"ads": [], "no_ad": "shed"}
+    body = {"request_id": "", "mode": "shed", "placements": {one.id: nothing for one in asked.placements}}
+    return Response(200, encode(body), headers=(*NO_STORE, *_cors(environ, snapshot)))
+
+
+def _decided(
+    environ: Environ, serving: Server, snapshot: Snapshot | None, at: datetime, started: float
+) -> Answer:
     try:
         body = read_body(environ, limit=MOST_BODY_BYTES)
     except TooLargeError:
@@ -53,7 +91,7 @@ def _decided(environ: Environ, serving: Server, snapshot: Snapshot | None, at: d
         request_id=ids.decision_id(at),
         country=_country(environ),
     )
-    return serving.decide(asked)
+    return serving.decide(asked, started=started)
 
 
 def _scopes(environ: Environ, snapshot: Snapshot | None, at: datetime) -> list[str] | None:

@@ -38,6 +38,8 @@ def metrics(_: Environ, __: str) -> Response:
         "adplatform_decisions_dropped": float(serving.stream.dropped),
         "adplatform_events_spooled": float(serving.stream.spooled),
         "adplatform_spool_bytes": float(serving.stream.spool_bytes),
+        "adplatform_decisions_in_line": float(serving.admission.waiting),
+        "adplatform_models_slow": float(serving.model_rest.slow),
         "adplatform_valkey_failures": float(serving.visitors.failures),
     }
     return Response(200, serving.metrics.text(gauges).encode(), "text/plain; version=0.0.4", NO_STORE)
