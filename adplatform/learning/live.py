@@ -1,8 +1,9 @@
 """Live click statistics: ingest adds each stored fact, and all of them can be recomputed from PostgreSQL.
 
 What a number means is decided in ml.ctr.counters and nowhere else: a batch is counted by its `Statistics`, seeded
-with what Valkey holds, and the difference is written back as increments in one transaction. One ingest process
-writes; a batch lost between commit and here (a kill in that moment) is repaired by `rebuild`.
+with what Valkey holds, and the rows that come out are written back and announced in one transaction, which is done again
+where another process counted meanwhile. A batch lost between commit and here (a kill in that moment) is repaired by
+`rebuild`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
+import numpy as np
 import redis
 from django.conf import settings
 
@@ -20,7 +22,12 @@ from adplatform.inventory.models import AdSlot
 from adplatform.learning import export, feedback
 from adplatform.learning.embeddings import stored_profiles
 from adplatform.learning.statistics import (
+    CHANGES_KEY,
+    COLUMNS,
     ENTITIES,
+    EPOCH_HALF_LIVES,
+    EVERYTHING,
+    HASHES,
     LAYOUT,
     LAYOUT_KEY,
     PROFILE,
@@ -31,22 +38,31 @@ from adplatform.learning.statistics import (
     VISITOR_EXPECTED,
     VISITOR_IMPRESSIONS,
     VISITOR_SECONDS,
+    Changes,
+    announce,
     epoch_of,
     frequency_field,
     outdated_fields,
     recent_field,
+    rows_from,
+    start_anew,
     stat_key,
     visitor_key,
     weight,
+    write,
 )
 from ml.ctr.counters import Keys, Statistics
 from ml.ctr.replay import replay
+from ml.schema import Floats
 
 PIPELINE = 2_000
+TRANSACTION = 500  # facts: Valkey answers nobody else while a transaction runs
 COUNTED_KINDS = ("impression", "click")
 VISITOR_FIELDS = (VISITOR_IMPRESSIONS, VISITOR_CLICKS, VISITOR_EXPECTED)
-# Columns of a recent row of ml.ctr.counters.Statistics, by the letter of their field.
-OF_ADS, OF_VISITORS = {b"C": 1, b"X": 2}, {b"N": 0, b"C": 1, b"X": 2}
+_RECENT_LETTERS = (b"N", b"C", b"X")  # a visitor's fields of a recent row of ml.ctr.counters.Statistics
+_UNKNOWN = bytes(8 * COLUMNS)
+
+Rows = dict[int, Floats]
 
 
 def connect() -> redis.Redis:
@@ -70,19 +86,34 @@ def apply(redis_client: Any, facts: Sequence[Fact]) -> None:
     counted = sorted((fact for fact in facts if fact.kind in COUNTED_KINDS), key=_moment)
     if not counted:
         return
-    keys = _Above(counted).keys
-    before = _known(redis_client, [keys(fact) for fact in counted])
-    after = Statistics.from_dict(before.as_dict())
-    for fact in counted:
-        at = _moment(fact)[0].timestamp()
-        if fact.kind == "impression":
-            after.observe_impression(keys(fact), at)
-        else:
-            after.observe_click(keys(fact), at)
-    pipeline = redis_client.pipeline(transaction=True)
-    _add_counts(pipeline, before, after)
-    _add_visitors(pipeline, before, after)
-    pipeline.execute()
+    above = _Above(counted)
+    for batch in _batches(counted, TRANSACTION):
+        while not _applied(redis_client, batch, [above.keys(fact) for fact in batch]):
+            pass  # another process counted meanwhile: with what holds now
+
+
+def _applied(redis_client: Any, facts: Sequence[Fact], keys: Sequence[Keys]) -> bool:
+    """One transaction; False where nothing was written because the counters had changed under it."""
+    with redis_client.pipeline(transaction=True) as pipeline:
+        pipeline.watch(CHANGES_KEY)
+        before, rows, now = _known(redis_client, keys)
+        after = Statistics.from_dict(before.as_dict())
+        for fact, of in zip(facts, keys, strict=True):
+            at = _moment(fact)[0].timestamp()
+            if fact.kind == "impression":
+                after.observe_impression(of, at)
+            else:
+                after.observe_click(of, at)
+        changes = _changes(after, rows)
+        pipeline.multi()
+        write(pipeline, changes)
+        announce(pipeline, changes, now_milliseconds=now)
+        _add_visitors(pipeline, before, after)
+        try:
+            pipeline.execute()
+        except redis.WatchError:
+            return False
+    return True
 
 
 def note_until(redis_client: Any, moment: datetime) -> None:
@@ -107,7 +138,10 @@ def rebuild(redis_client: Any, until: datetime) -> dict[str, int]:
             pipeline.expire(visitor_key(visitor), VISITOR_SECONDS)
         pipeline.execute()
     feedback.restore(redis_client, until)
-    redis_client.set(LAYOUT_KEY, LAYOUT)
+    with redis_client.pipeline(transaction=True) as pipeline:
+        pipeline.set(LAYOUT_KEY, LAYOUT)
+        start_anew(pipeline)
+        pipeline.execute()
     return {
         "creatives": len(statistics.creative),
         "visitors": len(statistics.visitor),
@@ -150,62 +184,56 @@ def _moment(fact: Fact) -> tuple[datetime, bool, str]:
     return (max(fact.occurred_at, fact.served_at) if is_click else fact.served_at, is_click, fact.decision_id)
 
 
-def _known(redis_client: Any, touched: Sequence[Keys]) -> Statistics:
-    """What Valkey holds about everything that these events touch. Recent sums are only added to, never needed."""
+def _known(redis_client: Any, touched: Sequence[Keys]) -> tuple[Statistics, dict[str, Rows], int]:
+    """What Valkey holds about everything that these events touch, the same as rows, and its time in milliseconds."""
     ids = {name: sorted({getattr(one, name) for one in touched} - {None}) for name in (*ENTITIES, "visitor")}
     visitors = ids.pop("visitor")
+    ids[EVERYTHING] = [0]
     pipeline = redis_client.pipeline(transaction=False)
-    for entity, numbers in ids.items():
-        pipeline.hmget(stat_key(entity), [field for number in numbers for field in _fields(number)] or [b"-"])
-    pipeline.hgetall(stat_key("slot"))
+    pipeline.time()
+    for name, numbers in ids.items():
+        pipeline.hmget(stat_key(name), numbers or ["-"])
     for visitor in visitors:
         pipeline.hmget(visitor_key(visitor), VISITOR_FIELDS)
-    answers = pipeline.execute()
-    statistics = Statistics()
-    for (entity, numbers), values in zip(ids.items(), answers, strict=False):
-        amounts = iter([float(value or 0) for value in values])
-        getattr(statistics, entity).update({number: [next(amounts) for _ in range(3)] for number in numbers})
-    for name, value in answers[len(ids)].items():
-        statistics.overall[_PLACE_OF[name[-1:]]] += float(value)
-    for visitor, values in zip(visitors, answers[len(ids) + 1 :], strict=True):
-        statistics.visitor[visitor] = [float(value or 0) for value in values]
-    return statistics
-
-
-_PLACE_OF = {b"i": 0, b"c": 1, b"x": 2}
-
-
-def _fields(number: int) -> tuple[bytes, bytes, bytes]:
-    return b"%d:i" % number, b"%d:c" % number, b"%d:x" % number
-
-
-def _add_counts(pipeline: Any, before: Statistics, after: Statistics) -> None:
-    for entity in ENTITIES:
-        known: dict[int, list[float]] = getattr(before, entity)
-        for number, counts in getattr(after, entity).items():
-            impressions, clicks, amount = (new - old for old, new in zip(known[number], counts, strict=True))
-            name_i, name_c, name_x = _fields(number)
-            if impressions:
-                pipeline.hincrby(stat_key(entity), name_i, int(impressions))
-                pipeline.hincrbyfloat(stat_key(entity), name_x, amount)
-            if clicks:
-                pipeline.hincrby(stat_key(entity), name_c, int(clicks))
-    for entity in REMEMBERED:
-        for number, recent in after.recent[entity].items():
-            prefix, epoch = b"%d:" % cast(int, number), epoch_of(recent[3])
-            for field, amount in _scaled(recent, OF_ADS, epoch).items():
-                pipeline.hincrbyfloat(stat_key(entity), prefix + field, amount)
-            pipeline.hdel(stat_key(entity), *(prefix + recent_field(letter, epoch - 2) for letter in OF_ADS))
-
-
-def _scaled(recent: Sequence[float], letters: Mapping[bytes, int], epoch: int) -> dict[bytes, float]:
-    """What a recent row adds to the sums of its epoch, by field."""
-    faded = weight(recent[3], epoch)
-    return {
-        recent_field(letter, epoch): recent[column] * faded
-        for letter, column in letters.items()
-        if recent[column]
+    (seconds, microseconds), *answers = pipeline.execute()
+    rows = {
+        name: dict(zip(numbers, rows_from(b"".join(value or _UNKNOWN for value in values)), strict=False))
+        for (name, numbers), values in zip(ids.items(), answers, strict=False)
     }
+    statistics = Statistics()
+    for entity in ENTITIES:
+        getattr(statistics, entity).update({number: row[:3].tolist() for number, row in rows[entity].items()})
+    statistics.overall = rows[EVERYTHING][0][:3].tolist()
+    for visitor, values in zip(visitors, answers[len(ids) :], strict=True):
+        statistics.visitor[visitor] = [float(value or 0) for value in values]
+    return statistics, rows, seconds * 1_000 + microseconds // 1_000
+
+
+def _changes(after: Statistics, known: Mapping[str, Rows]) -> Changes:
+    """The rows of all that was counted; `known` are those from before, whose recent sums go on."""
+    made: Changes = {EVERYTHING: (np.zeros(1, np.int64), np.array([[*after.overall, 0.0, 0.0, 0.0]]))}
+    for entity in ENTITIES:
+        counts, recent = getattr(after, entity), after.recent.get(entity, {})
+        if not counts:
+            continue
+        ids = np.array(list(counts), np.int64)
+        rows = np.zeros((len(ids), COLUMNS))
+        rows[:, :3] = list(counts.values())
+        if entity in REMEMBERED:
+            before = known.get(entity, {})
+            rows[:, 3:] = [_recent(recent.get(number), before.get(number)) for number in counts]
+        made[entity] = ids, rows
+    return made
+
+
+def _recent(added: Sequence[float] | None, before: Floats | None) -> tuple[float, float, float]:
+    """Recent clicks and exposure and their epoch: `added` as Statistics has it, after `before`, a row."""
+    clicks, exposure, epoch = (0.0, 0.0, 0.0) if before is None else before[3:].tolist()
+    if added is None:
+        return clicks, exposure, epoch
+    newest = max(epoch, float(epoch_of(added[3])))
+    kept, factor = 2.0 ** (EPOCH_HALF_LIVES * (epoch - newest)), weight(added[3], int(newest))
+    return clicks * kept + added[1] * factor, exposure * kept + added[2] * factor, newest
 
 
 def _add_visitors(pipeline: Any, before: Statistics, after: Statistics) -> None:
@@ -218,7 +246,7 @@ def _add_visitors(pipeline: Any, before: Statistics, after: Statistics) -> None:
                 pipeline.hincrby(key, field, int(now - was))
         recent = after.recent["visitor"][visitor]
         epoch = epoch_of(recent[3])
-        for field, amount in _scaled(recent, OF_VISITORS, epoch).items():
+        for field, amount in _scaled(recent, epoch).items():
             pipeline.hincrbyfloat(key, field, amount)
         pipeline.hdel(key, *outdated_fields(epoch))
         for line_item, seen in after.frequency.get(visitor, {}).items():
@@ -226,26 +254,28 @@ def _add_visitors(pipeline: Any, before: Statistics, after: Statistics) -> None:
         pipeline.expire(key, VISITOR_SECONDS)
 
 
+def _scaled(recent: Sequence[float], epoch: int) -> dict[bytes, float]:
+    """What a visitor's recent row adds to the sums of its epoch, by field."""
+    faded = weight(recent[3], epoch)
+    return {
+        recent_field(letter, epoch): amount * faded
+        for letter, amount in zip(_RECENT_LETTERS, recent, strict=False)
+        if amount
+    }
+
+
 def _forget(redis_client: Any) -> None:
-    """Drop all counters and profiles; what is still true is written anew."""
-    redis_client.delete(*(stat_key(entity) for entity in ENTITIES))
+    """Drop all counters and profiles; what is still true is written anew. Without a layout a kill in between is noticed."""
+    redis_client.delete(LAYOUT_KEY, *(stat_key(name) for name in HASHES))
     for batch in _batches(list(redis_client.scan_iter(match=visitor_key("*"), count=PIPELINE))):
         redis_client.unlink(*batch)
 
 
 def _write_all(redis_client: Any, statistics: Statistics) -> None:
-    for entity in ENTITIES:
-        counts: dict[int, list[float]] = getattr(statistics, entity)
-        for batch in _batches(list(counts.items())):
-            mapping: dict[bytes, Any] = {}
-            for number, row in batch:
-                mapping |= _written(_fields(number), row)
-                recent = statistics.recent.get(entity, {}).get(number)
-                if recent and entity in REMEMBERED:
-                    scaled = _scaled(recent, OF_ADS, epoch_of(recent[3]))
-                    mapping |= {b"%d:%b" % (number, field): repr(sum_) for field, sum_ in scaled.items()}
-            if mapping:
-                redis_client.hset(stat_key(entity), mapping=mapping)
+    for name, (ids, rows) in _changes(statistics, {}).items():
+        for start in range(0, len(ids) if statistics.overall[0] else 0, PIPELINE):
+            piece = slice(start, start + PIPELINE)
+            write(redis_client, {name: (ids[piece], rows[piece])})
     for visitors in _batches(list(statistics.visitor.items())):
         pipeline = redis_client.pipeline(transaction=False)
         for visitor, row in visitors:
@@ -255,7 +285,7 @@ def _write_all(redis_client: Any, statistics: Statistics) -> None:
                 frequency_field(cast(int, line_item)): int(count) for line_item, count in seen.items()
             }
             recent = statistics.recent["visitor"][visitor]
-            scaled = _scaled(recent, OF_VISITORS, epoch_of(recent[3]))
+            scaled = _scaled(recent, epoch_of(recent[3]))
             fields |= {field: repr(sum_) for field, sum_ in scaled.items()}
             pipeline.hset(key, mapping=fields | _written(VISITOR_FIELDS, row))
             pipeline.expire(key, VISITOR_SECONDS)
@@ -269,5 +299,5 @@ def _written(names: Sequence[bytes], row: Sequence[float]) -> dict[bytes, Any]:
     return {name: value for name, value, number in zip(names, values, row, strict=True) if number}
 
 
-def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (items[start : start + PIPELINE] for start in range(0, len(items), PIPELINE))
+def _batches(items: Sequence[Any], size: int = PIPELINE) -> Iterable[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,15 @@ import numpy as np
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.shortlist import Shortlist
 from adplatform.decision.types import Candidate
-from adplatform.learning.statistics import PROFILE, PROFILE_ENCODER, REMEMBERED, View, frequency_field, of_ads
+from adplatform.learning.statistics import (
+    PROFILE,
+    PROFILE_ENCODER,
+    REMEMBERED,
+    Counts,
+    View,
+    frequency_field,
+    of_ads,
+)
 from ml import artifacts, online
 from ml.ctr import counters, features
 from ml.ctr.first_stage import FILE as FIRST_STAGE
@@ -34,6 +42,8 @@ CREATIVES, CREATIVE_IDS, SITES, SITE_IDS = "creatives.npy", "creative_ids.npy", 
 SHORT, AXES = "creatives_short.npy", "axes.npy"  # creatives on the few axes along which they differ most
 BLENDER = "blender"
 _UNFADED = dict.fromkeys(REMEMBERED, 1.0)
+STEP = 0.02  # in log odds, roughly: by how much the first stage may lag behind the counters
+MOVED_SHARE = 0.001  # of the ads: so few may lag by more
 OPTIMISM = 0.3  # standard deviations that a standing is raised by, so that who is hardly known is looked at
 
 
@@ -70,21 +80,25 @@ class Aligned:
 class AlignedCounts:
     """The live statistics in the order of the fixed candidate list, for one view of them: what a request needs of its
     ads, computed ahead. `standing` is the first stage's, raised where little is known of an ad; `shortlist` the list in the
-    order that they make."""
+    order that they make.
+
+    Both follow the counters within `STEP`: they are what costs most, and an ad's place among thousands does not hang on
+    its last impression. `stood_on` are the rates and impressions that they were computed from.
+    """
 
     view: View
     aligned: Aligned
-    by_level: Mapping[str, Floats]
+    places: Mapping[str, Ints]  # of each ad's row in the view's tables, by ml.ctr.counters.ADS
     ads: Floats  # ml.ctr.features.AdSide.table
     overall_rate: float
+    impressions: Floats  # of each creative
     standing: Floats
+    stood_on: Floats
     shortlist: Shortlist | None
 
-    @property
-    def impressions(self) -> Floats:
-        """Of each creative."""
-        found: Floats = self.by_level["creative"][0]
-        return found
+    def by_level(self, rows: Ints) -> dict[str, Floats]:
+        """Counters of these ads at each of their levels, as Counts.at has them."""
+        return {name: getattr(self.view, name).table[:, places[rows]] for name, places in self.places.items()}
 
 
 class Models:
@@ -174,19 +188,78 @@ class Models:
         for known in self._counts:
             if known.view is view and known.aligned is aligned:
                 return known
-        by_level = {name: getattr(view, name).at(ids) for name, ids in aligned.ids.items()}
-        ads = features.ad_side(overall(view) | of_ads(by_level, faded=_UNFADED))
-        standing = self.first_stage.standing(ads) + OPTIMISM * online.posterior_sd(
-            by_level["creative"][0], ads.creative, self.belief
-        )
-        shortlist = Shortlist(fixed, standing) if isinstance(fixed, CandidateSet) else None
-        made = AlignedCounts(view, aligned, by_level, ads.table(), float(ads.overall), standing, shortlist)
+        made = self._followed(view, aligned)
         self._counts = (made, *self._counts[:1])
         return made
+
+    def _followed(self, view: View, aligned: Aligned) -> AlignedCounts:
+        """The statistics of a view, from those of the view before as far as they still hold."""
+        before = self._counts[0] if self._counts and self._counts[0].aligned is aligned else None
+        if before is not None and _same_ads(view, before.view):
+            return replace(before, view=view)
+        places = {name: _places(name, view, aligned, before) for name in counters.ADS}
+        levels = {name: getattr(view, name).table[:, found] for name, found in places.items()}
+        side = features.ad_side(overall(view) | of_ads(levels, faded=_UNFADED))
+        ads, impressions = side.table(), levels["creative"][0]
+        stood_on = np.stack([*ads[:4], impressions])
+        if before is None:
+            standing, shortlist = self._standing(stood_on), None
+        else:
+            standing, shortlist, stood_on = self._stood(before, stood_on)
+        if shortlist is None and isinstance(aligned.fixed, CandidateSet):
+            shortlist = Shortlist(aligned.fixed, standing)
+        return AlignedCounts(
+            view,
+            aligned,
+            places,
+            ads,
+            float(side.overall),
+            impressions,
+            standing,
+            stood_on,
+            shortlist,
+        )
+
+    def _stood(self, before: AlignedCounts, now: Floats) -> tuple[Floats, Shortlist | None, Floats]:
+        """Standing, shortlist and what they stand on: as before until more than a few ads have moved by a step; then
+        those ads anew, and no shortlist, which must be sorted again."""
+        moved = np.flatnonzero(_moved(before.stood_on, now))
+        if len(moved) <= MOVED_SHARE * now.shape[1]:
+            return before.standing, before.shortlist, before.stood_on
+        standing, stood_on = before.standing.copy(), before.stood_on.copy()
+        stood_on[:, moved] = now[:, moved]
+        standing[moved] = self._standing(now[:, moved])
+        return standing, None, stood_on
+
+    def _standing(self, of: Floats) -> Floats:
+        """From rows of `AlignedCounts.stood_on`."""
+        side = features.AdSide._make((*of[:4], *of[:4], 0.0))  # recent sums play no part in it
+        return self.first_stage.standing(side) + OPTIMISM * online.posterior_sd(of[4], of[0], self.belief)
 
     def prepare(self, fixed: Sequence[Candidate], view: View) -> None:
         """Compute everything of a new view ahead of the first request that needs it. Call it from the background."""
         self.counts(view, fixed)
+
+
+def _same_ads(view: View, before: View) -> bool:
+    """Whether nothing about ads has changed between two views."""
+    names = (*counters.ADS, "everything")
+    return all(getattr(view, name) is getattr(before, name) for name in names)
+
+
+def _places(name: str, view: View, aligned: Aligned, before: AlignedCounts | None) -> Ints:
+    """Of a level's ids in the view's table: those from before where no id was new since."""
+    counts: Counts = getattr(view, name)
+    if before is not None and counts.ids is getattr(before.view, name).ids:
+        return before.places[name]
+    return counts.places(aligned.ids[name])
+
+
+def _moved(before: Floats, now: Floats) -> Any:
+    """Which columns of `AlignedCounts.stood_on` differ by a step: a rate by that share, impressions by that factor."""
+    rates = np.abs(now[:2] - before[:2]) > STEP * before[:2]
+    known = np.abs(now[2:4] - before[2:4]) > STEP
+    return rates.any(axis=0) | known.any(axis=0)
 
 
 def overall(view: View) -> dict[str, Any]:

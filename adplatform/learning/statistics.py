@@ -1,27 +1,33 @@
-"""The live click statistics as they lie in Valkey: names of keys and fields, and one process's view of them.
+"""The live click statistics as they lie in Valkey: names of keys, the form of rows, and one process's view of them.
 
 No Django here. `learning.live` adds to them, serving reads them; their meaning is ml.ctr.counters'. Keys:
 
-    counts:creative, :line_item, :campaign, :advertiser, :slot, :site
-                           {id}:i impressions, {id}:c clicks, {id}:x exposure of ads, expected clicks of places;
-                           all slots together are everything
-                           {id}:C{epoch}, {id}:X{epoch} recent clicks and exposure of creatives and line items
+    counts:creative, :line_item, :campaign, :advertiser, :slot, :site, :all
+                           a hash: id → a row of six float64, little endian: impressions, clicks, exposure of ads or expected
+                           clicks of places, recent clicks, recent exposure, the epoch of the recent sums (of creatives and
+                           line items). `all` holds one row, of everything, under the id 0
+    counts:changes         a stream: an entry for each transaction that counted something, by name of the hash the ids that
+                           it touched (int64) and their rows as they are from then on; the last minute is kept
     counts:layout          what this page says, as a number
     counts:until           seconds since 1970: everything that happened before is counted
     visitor:{pseudonym}    n impressions, c clicks, x expected clicks, l:{line item} impressions,
                            N{epoch}, C{epoch}, X{epoch} the same three of late,
                            u profile vector (float16), m the encoder that u belongs to
 
+A process reads the hashes once, and from then on only what the stream says has changed. Rows are whole values and no
+differences: one that comes twice changes nothing, and what was read is what Valkey holds, to the last bit. Who finds the
+entry that it read last gone (too slow, Valkey lost or restored, everything recomputed) reads the hashes again.
+
 A recent sum halves every half-life, yet nobody rewrites it: what happens at `at` is added as 2^((at − start)/half-life)
-with the start of its epoch, and reading multiplies by 2^(−(now − start)/half-life). An epoch is 32 half-lives: long
-before a sum overflows there is a new field, and what the field before the last one holds is less than 2^−32 of it.
+with the start of its epoch, and reading multiplies by 2^(−(now − start)/half-life). An epoch is 32 half-lives: a sum that is
+added to in a later epoch is first brought to that one's start, by a power of two and so without rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,10 +35,13 @@ from ml.ctr.counters import ADS, HALF_LIFE_SECONDS, PLACES
 from ml.schema import Floats, Ints
 
 ENTITIES = (*ADS, *PLACES)
+EVERYTHING = "all"
+HASHES = (*ENTITIES, EVERYTHING)
 REMEMBERED = ("creative", "line_item")  # whose recent sums are kept, beside those of visitors
-LAYOUT = 2
-LAYOUT_KEY, UNTIL_KEY = "counts:layout", "counts:until"
+LAYOUT = 3
+LAYOUT_KEY, UNTIL_KEY, CHANGES_KEY = "counts:layout", "counts:until", "counts:changes"
 VISITOR_SECONDS = 90 * 86_400
+CHANGES_KEPT_MILLISECONDS = 60_000  # some 30 MB at 5,000 events a second
 
 PROFILE, PROFILE_ENCODER = b"u", b"m"
 VISITOR_IMPRESSIONS, VISITOR_CLICKS, VISITOR_EXPECTED = b"n", b"c", b"x"
@@ -40,9 +49,16 @@ VISITOR_IMPRESSIONS, VISITOR_CLICKS, VISITOR_EXPECTED = b"n", b"c", b"x"
 EPOCH_HALF_LIVES = 32
 EPOCH_SECONDS = EPOCH_HALF_LIVES * HALF_LIFE_SECONDS
 
+COLUMNS, SHOWN_COLUMNS, EPOCH = 6, 5, 5
+_RECENT = slice(3, 5)
+_ROW_BYTES, _ID_BYTES = 8 * COLUMNS, 8
+_PIECE = 1_000  # rows or entries per trip: neither Valkey nor the interpreter is held for long
+
+Changes = dict[str, tuple[Ints, Floats]]
+
 
 def stat_key(entity: str) -> str:
-    """The hash that holds the counts of all creatives, line items, campaigns, advertisers, slots or sites."""
+    """The hash that holds the counts of all creatives, line items, campaigns, advertisers, slots or sites, or of all."""
     return f"counts:{entity}"
 
 
@@ -62,7 +78,7 @@ def epoch_of(at: float) -> int:
 
 
 def recent_field(letter: bytes, epoch: int) -> bytes:
-    """The field of a recent sum: `letter` is N, C or X."""
+    """A visitor's field of a recent sum: `letter` is N, C or X."""
     return b"%b%d" % (letter, epoch)
 
 
@@ -78,62 +94,76 @@ def fading(at: float, epoch: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Impressions, clicks, and exposure or expected clicks by id; ids in ascending order.
+    """Impressions, clicks, exposure or expected clicks, recent clicks, recent exposure by id; ids in ascending order.
 
+    `table` has a row for each of the five and a column for each id, and one of zeros at its end for what was never seen.
     Recent sums as of the start of `epoch`, the newest of them all.
     """
 
     ids: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    table: Floats = field(default_factory=lambda: np.empty((0, 5)))
+    table: Floats = field(default_factory=lambda: np.zeros((SHOWN_COLUMNS, 1)))
     epoch: int = 0
 
-    @classmethod
-    def parse(cls, fields: Mapping[bytes, bytes]) -> Counts:
-        """From the fields of one `counts:` hash."""
-        epochs = [int(name.partition(b":")[2][1:] or 0) for name in fields]
-        newest = max(epochs, default=0)
-        rows: dict[int, list[float]] = {}
-        for (name, value), epoch in zip(fields.items(), epochs, strict=True):
-            key, _, kind = name.partition(b":")
-            faded = 2.0 ** (EPOCH_HALF_LIVES * (epoch - newest)) if epoch else 1.0
-            rows.setdefault(int(key), [0.0] * 5)[_COLUMNS[kind[:1]]] += float(value) * faded
-        ids = sorted(rows)
-        return cls(
-            np.array(ids, np.int64), np.array([rows[key] for key in ids], np.float64).reshape(-1, 5), newest
+    def with_rows(self, ids: Ints, rows: Floats) -> Counts:
+        """These counts with other rows for some ids, old ones or new; of an id that comes twice the last one holds.
+
+        `ids` is the same array as before where no id is new, so that places found in it stay right.
+        """
+        if not len(ids):
+            return self
+        ids, last = np.unique(ids[::-1], return_index=True)
+        rows = rows[::-1][last]
+        epoch = max(self.epoch, int(rows[:, EPOCH].max()))
+        table = self._as_of(epoch)
+        shown = rows[:, :SHOWN_COLUMNS].T.copy()
+        shown[_RECENT] *= 2.0 ** (EPOCH_HALF_LIVES * (rows[:, EPOCH] - epoch))
+        places = self.places(ids)
+        new = places == len(self.ids)
+        table[:, places[~new]] = shown[:, ~new]
+        if not new.any():
+            return Counts(self.ids, table, epoch)
+        before = np.searchsorted(self.ids, ids[new])
+        return Counts(
+            np.insert(self.ids, before, ids[new]), np.insert(table, before, shown[:, new], axis=1), epoch
         )
+
+    def _as_of(self, epoch: int) -> Floats:
+        """A copy of the table, its recent sums brought to a later epoch."""
+        table = self.table.copy()
+        if epoch > self.epoch:
+            table[_RECENT] *= 2.0 ** (EPOCH_HALF_LIVES * (self.epoch - epoch))
+        return table
+
+    def places(self, ids: Ints) -> Ints:
+        """The column of each id, that of the zeros where it was never seen."""
+        nothing = len(self.ids)
+        if nothing == 0:
+            return np.zeros(len(ids), np.int64)
+        place = np.minimum(np.searchsorted(self.ids, ids), nothing - 1)
+        return np.where(self.ids[place] == ids, place, nothing)
 
     def at(self, ids: Ints) -> Floats:
         """Rows of impressions, clicks, exposure or expected, recent clicks, recent exposure: a column per id, zeros for
         what was never seen."""
-        if len(self.ids) == 0:
-            return np.zeros((5, len(ids)))
-        place = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        found: Floats = np.where(self.ids[place] == ids, self.table[place].T, 0.0)
+        found: Floats = self.table[:, self.places(ids)]
         return found
 
     def of(self, id: int) -> list[float]:
-        """One row of `at`."""
+        """One column of `at`."""
         place = int(np.searchsorted(self.ids, id))
         if place == len(self.ids) or self.ids[place] != id:
-            return [0.0] * 5
-        row: list[float] = self.table[place].tolist()
-        return row
+            return [0.0] * SHOWN_COLUMNS
+        column: list[float] = self.table[:, place].tolist()
+        return column
 
     def fading(self, at: float) -> float:
         """What recent sums are multiplied by to be those of the moment `at`."""
         return fading(at, self.epoch)
 
-    def total(self) -> tuple[float, float, float]:
-        impressions, clicks, expected = self.table[:, :3].sum(axis=0).tolist()
-        return impressions, clicks, expected
-
-
-_COLUMNS = {b"i": 0, b"c": 1, b"x": 2, b"C": 3, b"X": 4}
-
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All counts as read at one moment; `overall` is (impressions, clicks, expected clicks) of everything.
+    """All counts as read at one moment. What did not change since the view before is the same object.
 
     `until`: what happened before is counted, in seconds since 1970; 0 where nobody counts.
     """
@@ -144,30 +174,141 @@ class View:
     advertiser: Counts = field(default_factory=Counts)
     slot: Counts = field(default_factory=Counts)
     site: Counts = field(default_factory=Counts)
-    overall: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    everything: Counts = field(default_factory=Counts)
     until: float = 0.0
+
+    @property
+    def overall(self) -> tuple[float, float, float]:
+        """(impressions, clicks, expected clicks) of everything."""
+        impressions, clicks, expected, _, _ = self.everything.of(0)
+        return impressions, clicks, expected
+
+    def with_changes(self, changes: Mapping[str, tuple[Ints, Floats]]) -> View:
+        """The view after these rows were written."""
+        changed = {_FIELDS[name]: rows for name, rows in changes.items() if len(rows[0])}
+        if not changed:
+            return self
+        return replace(self, **{name: getattr(self, name).with_rows(*rows) for name, rows in changed.items()})
+
+
+_FIELDS = {name: name for name in ENTITIES} | {EVERYTHING: "everything"}
 
 
 class LiveStatistics:
-    """The newest view; `refresh` reads a new one and swaps it in by one assignment."""
+    """The newest view; `refresh` reads a newer one and swaps it in by one assignment."""
 
     def __init__(self, view: View | None = None) -> None:
         self.view = view or View()
+        self._newest = self.view  # as read, perhaps not swapped in yet
+        self._seen: bytes | None = None  # the change up to which `_newest` counts; b"": there was none yet
 
     def refresh(self, redis_client: Any) -> None:
-        """Read everything and swap it in."""
+        """Read what is new and swap it in."""
         self.view = self.read(redis_client)
 
-    @staticmethod
-    def read(redis_client: Any) -> View:
-        """Everything, in one trip. Call it from a background thread every second or two."""
-        pipeline = redis_client.pipeline(transaction=True)
-        for entity in ENTITIES:
-            pipeline.hgetall(stat_key(entity))
-        pipeline.get(UNTIL_KEY)
-        *hashes, until = pipeline.execute()
-        counts = {name: Counts.parse(fields) for name, fields in zip(ENTITIES, hashes, strict=True)}
-        return View(**counts, overall=counts["slot"].total(), until=float(until or 0))
+    def read(self, redis_client: Any) -> View:
+        """The newest view: what changed since the last reading, or everything where that cannot be told. Call it from a
+        background thread every second or two, and from one thread only."""
+        newest = self._newest
+        if self._seen is None or not self._follow(redis_client):
+            self._newest, self._seen = _everything(redis_client)
+            self._follow(redis_client)
+        until = float(redis_client.get(UNTIL_KEY) or 0)
+        if self._newest is newest and until == newest.until:
+            return newest
+        self._newest = replace(self._newest, until=until)
+        return self._newest
+
+    def _follow(self, redis_client: Any) -> bool:
+        """Take in the changes since the last reading; False where some of them may be gone."""
+        seen, entries = cast(bytes, self._seen), []
+        while True:
+            piece = redis_client.xrange(CHANGES_KEY, min=seen or "-", count=_PIECE)
+            if not piece or (seen and piece[0][0] != seen):
+                return not piece and not seen
+            if (
+                not seen
+            ):  # there was no stream when everything was read: who knows what its first entries were
+                return False
+            entries += piece[1:]
+            seen = piece[-1][0]
+            if len(piece) < _PIECE:
+                break
+        self._newest = self._newest.with_changes(unpacked(fields for _, fields in entries))
+        self._seen = seen
+        return True
+
+
+def _everything(redis_client: Any) -> tuple[View, bytes]:
+    """All counts, and the change that they hold at least. Rows that change meanwhile come once more by the stream."""
+    newest = redis_client.xrevrange(CHANGES_KEY, count=1)
+    seen = newest[0][0] if newest else b""
+    if redis_client.get(LAYOUT_KEY) not in (None, b"%d" % LAYOUT):
+        return View(), seen  # ingest recomputes them and says so
+    return View().with_changes({name: _rows_of(redis_client, name) for name in HASHES}), seen
+
+
+def _rows_of(redis_client: Any, name: str) -> tuple[Ints, Floats]:
+    """Ids and rows of a hash."""
+    cursor, ids, packed = 0, [], []
+    while True:
+        cursor, rows = redis_client.hscan(stat_key(name), cursor, count=_PIECE)
+        ids.append(np.array(list(map(int, rows)), np.int64))
+        packed.append(b"".join(rows.values()))
+        if not cursor:
+            break
+    return np.concatenate(ids), rows_from(b"".join(packed))
+
+
+# --- rows and changes, packed -----------------------------------------------------------------------------------------
+
+
+def rows_from(packed: bytes) -> Floats:
+    """Rows as they lie in a hash, one after another."""
+    return np.frombuffer(packed, "<f8").reshape(-1, COLUMNS)
+
+
+def write(pipeline: Any, changes: Mapping[str, tuple[Ints, Floats]]) -> None:
+    """Set these rows. Readers learn of it by `announce` or `start_anew`, in the same transaction or after it."""
+    for name, (ids, rows) in changes.items():
+        packed = np.ascontiguousarray(rows, "<f8").tobytes()
+        starts = range(0, len(packed), _ROW_BYTES)
+        mapping = {
+            number: packed[start : start + _ROW_BYTES]
+            for number, start in zip(ids.tolist(), starts, strict=True)
+        }
+        pipeline.hset(stat_key(name), mapping=mapping)
+
+
+def announce(pipeline: Any, changes: Mapping[str, tuple[Ints, Floats]], *, now_milliseconds: int) -> None:
+    """Append these rows to the stream of changes, and drop what is too old. `now`: by Valkey's clock, as its ids are."""
+    fields = {
+        name: np.ascontiguousarray(ids, "<i8").tobytes() + np.ascontiguousarray(rows, "<f8").tobytes()
+        for name, (ids, rows) in changes.items()
+    }
+    pipeline.xadd(CHANGES_KEY, fields, minid=now_milliseconds - CHANGES_KEPT_MILLISECONDS, approximate=True)
+
+
+def start_anew(pipeline: Any) -> None:
+    """Have every process read everything again."""
+    pipeline.delete(CHANGES_KEY)
+    pipeline.xadd(CHANGES_KEY, {EVERYTHING: b""})
+
+
+def unpacked(entries: Iterator[Mapping[bytes, bytes]]) -> Changes:
+    """What the entries of the stream say, those of one hash joined in their order."""
+    ids: dict[str, list[Ints]] = {}
+    rows: dict[str, list[Floats]] = {}
+    for fields in entries:
+        for name, packed in fields.items():
+            count = len(packed) // (_ID_BYTES + _ROW_BYTES)
+            split = count * _ID_BYTES
+            ids.setdefault(name.decode(), []).append(np.frombuffer(packed[:split], "<i8"))
+            rows.setdefault(name.decode(), []).append(rows_from(packed[split:]))
+    return {name: (np.concatenate(ids[name]), np.concatenate(rows[name])) for name in ids}
+
+
+# --- the numbers of ml.ctr.counters.Raw -------------------------------------------------------------------------------
 
 
 def of_ads(counts: Mapping[str, Floats], *, faded: Mapping[str, float]) -> dict[str, Any]:

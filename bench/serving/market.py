@@ -20,7 +20,18 @@ from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
 from adplatform.decision.types import CapScope
 from adplatform.learning import served
-from adplatform.learning.statistics import UNTIL_KEY, stat_key, visitor_key
+from adplatform.learning.statistics import (
+    COLUMNS,
+    EVERYTHING,
+    HASHES,
+    LAYOUT,
+    LAYOUT_KEY,
+    UNTIL_KEY,
+    start_anew,
+    stat_key,
+    visitor_key,
+    write,
+)
 from adplatform.serving import consent, snapshot
 from adplatform.serving.counters import cap_field, cap_key
 from adplatform.serving.render import AdText
@@ -298,19 +309,17 @@ def write_visitors(hot: redis.Redis, seed: int, *, line_items: int) -> None:
 
 
 def write_statistics(hot: redis.Redis, rng: np.random.Generator, *, line_items: int) -> None:
-    shown = rng.integers(0, 5_000, line_items).tolist()
+    ids, shown = np.arange(1, line_items + 1), rng.integers(0, 5_000, line_items).astype(np.float64)
+    rows = np.zeros((line_items, COLUMNS))
+    rows[:, 0] = rows[:, 2] = shown
+    rows[:, 1] = shown // 90
+    total = np.array([[shown.sum(), shown.sum() // 90, shown.sum() / 90, 0.0, 0.0, 0.0]])
     with hot.pipeline(transaction=False) as pipe:
-        for entity, count in (("creative", line_items), ("line_item", line_items)):
-            pipe.delete(stat_key(entity))
-            fields: dict[str, float] = {}
-            for number in range(1, count + 1):
-                seen = shown[number - 1]
-                fields |= {f"{number}:i": seen, f"{number}:c": seen // 90, f"{number}:x": seen}
-            pipe.hset(stat_key(entity), mapping=fields)
-        pipe.delete(stat_key("slot"))
-        pipe.hset(
-            stat_key("slot"), mapping={"1:i": sum(shown), "1:c": sum(shown) // 90, "1:x": sum(shown) / 90}
-        )
+        pipe.delete(*(stat_key(name) for name in HASHES))
+        write(pipe, {"creative": (ids, rows), "line_item": (ids, rows)})
+        write(pipe, {"slot": (np.ones(1, np.int64), total), EVERYTHING: (np.zeros(1, np.int64), total)})
+        start_anew(pipe)
+        pipe.set(LAYOUT_KEY, LAYOUT)
         pipe.set(UNTIL_KEY, clock.now().timestamp())
         pipe.execute()
 

@@ -17,6 +17,7 @@ from adplatform.learning.statistics import (
     LiveStatistics,
     epoch_of,
     of_visitor,
+    rows_from,
 )
 from ml.ctr.counters import Keys, Statistics
 from ml.ctr.replay import replay
@@ -35,11 +36,16 @@ def busy_day() -> World:
 
 
 def numbers(hot: Any) -> dict[str, dict[bytes, float]]:
-    keys = [key for key in hot.keys("*") if hot.type(key) == b"hash"]
-    return {
-        key: {name: float(value) for name, value in hot.hgetall(key).items() if name not in (b"u", b"m")}
-        for key in keys
-    }
+    """All live numbers by key and name; rows of counters as of their epoch."""
+    found: dict[str, dict[bytes, float]] = {}
+    for key in hot.keys("*"):
+        if hot.type(key) == b"hash" and key.startswith(b"counts:"):
+            rows = {name: rows_from(row)[0].tolist() for name, row in hot.hgetall(key).items()}
+            found[key] = {(name, at): number for name, row in rows.items() for at, number in enumerate(row)}
+        elif hot.type(key) == b"hash":
+            fields = hot.hgetall(key).items()
+            found[key] = {name: float(value) for name, value in fields if name not in (b"u", b"m")}
+    return found
 
 
 def test_the_stream_and_the_replay_count_alike(hot: Any) -> None:
@@ -100,7 +106,7 @@ def test_recent_sums_go_on_over_the_end_of_an_epoch(hot: Any) -> None:
         ids = counts.ids.tolist()
         raw = [statistics.raw(Keys(**{"creative": None, entity: one}), now)._asdict() for one in ids]
         known = [[one[f"{entity}_recent_clicks"], one[f"{entity}_recent_exposure"]] for one in raw]
-        np.testing.assert_allclose(counts.table[:, 3:] * counts.fading(now), known, rtol=1e-9)
+        np.testing.assert_allclose(counts.at(counts.ids)[3:].T * counts.fading(now), known, rtol=1e-9)
     someone = next(name for name in log.visitor if name)
     served = of_visitor(hot.hgetall(f"visitor:{someone}"), now)
     trained = statistics.raw(Keys(None, visitor=someone), now)._asdict()
@@ -121,9 +127,11 @@ def test_counters_of_another_layout_are_recomputed_before_anything_is_added(hot:
     world = busy_day()
     live.apply(hot, world.facts)
     hot.set("counts:layout", 1)
-    hot.hset("counts:creative", f"{world.creatives[0].pk}:i", 1_000_000)
+    hot.hset("counts:creative", f"{world.creatives[0].pk}:i", 1_000_000)  # as they once lay there
+    statistics = LiveStatistics()
+    assert statistics.read(hot).overall == (0.0, 0.0, 0.0)
     assert live.prepare(hot, NOON + DAY)
-    assert float(hot.hget("counts:creative", f"{world.creatives[0].pk}:i")) < 600
+    assert statistics.read(hot).overall[0] == 600
     assert not live.prepare(hot, NOON + DAY)
 
 
@@ -140,7 +148,7 @@ def test_a_visitor_expires_and_a_rebuild_forgets_who_is_unknown(hot: Any) -> Non
     hot.hset("visitor:ghost", "n", 5)
     hot.hset("cap:ghost", "creative:1:60:0", 5)
     live.rebuild(hot, NOON - 2 * DAY)
-    assert sorted(hot.keys("*")) == [b"cap:ghost", b"counts:layout"]
+    assert sorted(hot.keys("*")) == [b"cap:ghost", b"counts:changes", b"counts:layout"]
 
 
 def test_events_that_do_not_count_teach_nothing() -> None:
