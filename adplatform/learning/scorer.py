@@ -179,9 +179,7 @@ class RequestScorer:
         counts = self._models.counts(self._view, candidates.fixed)
         return {
             "text_score": self._text(slot, counts.aligned, rows),
-            **of_ads(
-                {name: table[:, rows] for name, table in counts.by_level.items()}, faded=self._faded(request)
-            ),
+            **of_ads(counts.by_level(rows), faded=self._faded(request)),
             **self._of_request(request, slot, counts.aligned, rows),
         }
 
