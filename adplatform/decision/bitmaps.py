@@ -3,123 +3,54 @@ that a rule over 10,000 candidates is one AND. A property test holds both equal.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from . import targeting
-from .eligibility import attributes_of, fitting
-from .types import (
-    ALL_HOURS,
-    AdRequest,
-    BoolArray,
-    Candidate,
-    CapScope,
-    IntArray,
-    NoAd,
-    Refused,
-    Rule,
-    Seen,
-    Slot,
-    Taken,
-)
+from . import indexing, targeting
+from .columns import Columns, Packed, microseconds
+from .eligibility import fitting
+from .indexing import SCOPES, counter_key, excluded, included
+
+# Bitmaps belong to this vocabulary: they may be imported from here.
+from .postings import Arrays, Holders, Kept, Postings, RowsBy, bitmaps_kept, bits_at, from_packed
+from .postings import bits_of as bits_of  # noqa: PLC0414
+from .postings import rows_of as rows_of  # noqa: PLC0414
+from .types import AdRequest, Candidate, NoAd, Refused, Seen, Slot, Taken
 
 Verdict = tuple[NoAd, int]
 
-_START = datetime.min.replace(tzinfo=UTC)
-_END = datetime.max.replace(tzinfo=UTC)
-
-
-def bits_of(flags: BoolArray) -> int:
-    """A bitmap from one flag per candidate."""
-    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
-
-
-def rows_of(bits: int, size: int) -> IntArray:
-    """The candidates whose bit is set, ascending."""
-    raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
-    held = np.flatnonzero(raw)  # few of many: only bytes that hold something are unpacked
-    found = np.flatnonzero(np.unpackbits(raw[held], bitorder="little"))
-    rows: IntArray = held[found >> 3] * 8 + (found & 7)
-    return rows
-
-
-class Postings:
-    """For each value, the candidates that hold it: a bitmap where it is common, rows where it is rare."""
-
-    __slots__ = ("_entries", "_size")
-
-    def __init__(self, rows: Mapping[Any, Sequence[int]], size: int) -> None:
-        self._size = size
-        self._entries: dict[Hashable, int | tuple[int, ...]] = {}
-        for value, where in rows.items():
-            # A row number costs about 8 bytes, a bitmap size/8.
-            self._entries[value] = tuple(where) if 64 * len(where) < size else self._pack(where)
-
-    def bits(self, values: Iterable[Hashable]) -> int:
-        """Candidates that hold any of the values."""
-        found = 0
-        for value in values:
-            entry = self._entries.get(value, 0)
-            found |= entry if isinstance(entry, int) else self._pack(entry)
-        return found
-
-    def _pack(self, rows: Sequence[int]) -> int:
-        if len(rows) < 8:
-            packed = 0
-            for row in rows:
-                packed |= 1 << row
-            return packed
-        flags = np.zeros(self._size, np.bool_)
-        flags[list(rows)] = True
-        return bits_of(flags)
-
-    @classmethod
-    def of(cls, values_by_row: Iterable[Iterable[Hashable]], size: int) -> Postings:
-        rows: dict[Hashable, list[int]] = defaultdict(list)
-        for row, values in enumerate(values_by_row):
-            for value in values:
-                rows[value].append(row)
-        return cls(rows, size)
-
 
 class EligibilityIndex:
-    """RULES over a fixed list of candidates. Building it costs some microseconds per candidate, asking it
-    some hundred in all. `seen` and `taken` are looked up from their side: only what a visitor has seen or
-    an answer holds is touched."""
+    """RULES over a fixed list of candidates, or over their columns. `seen` and `taken` are looked up from their side: only what a visitor has
+    seen or an answer holds is touched. `arrays` are `indexing.index_of` the columns, made here where they are not given:
+    a snapshot brings them."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        size = self._size = len(candidates)
+    def __init__(self, candidates: Sequence[Candidate] | Columns, arrays: Arrays | None = None) -> None:
+        columns = candidates if isinstance(candidates, Columns) else Columns.of(candidates)
+        arrays = indexing.index_of(columns) if arrays is None else arrays
+        size = self._size = len(columns)
         self._everybody = (1 << size) - 1
-        self._format = Postings.of(
-            ((fitting(candidate.format, candidate.width, candidate.height),) for candidate in candidates),
-            size,
-        )
-        self._currency = Postings.of(((candidate.currency,) for candidate in candidates), size)
-        self._unapproved = self._flags(not candidate.is_approved for candidate in candidates)
-        self._paused = self._flags(not candidate.is_running for candidate in candidates)
-        self._flight = _Flights(candidates)
-        self._creative = Postings.of(((candidate.creative_id,) for candidate in candidates), size)
-        self._line_item = Postings.of(((candidate.line_item_id,) for candidate in candidates), size)
-        self._advertiser = Postings.of(((candidate.advertiser_id,) for candidate in candidates), size)
-        self._category = Postings.of(((candidate.category,) for candidate in candidates), size)
-        self._domain = Postings.of(((candidate.landing_domain,) for candidate in candidates), size)
-        self._attribute = Postings.of(map(attributes_of, candidates), size)
-        rules = [
-            [getattr(candidate.targeting, dimension.name) for candidate in candidates]
-            for dimension in targeting.DIMENSIONS
-        ]
+        postings = Postings(arrays, size)
+        self._format, self._currency = Holders(postings, "format"), Holders(postings, "currency")
+        self._category, self._domain = Holders(postings, "category"), Holders(postings, "domain")
+        self._attribute = Holders(postings, "attribute")
+        self._unapproved = bits_of(~columns.numbers["is_approved"])
+        self._paused = bits_of(~columns.numbers["is_running"])
+        self._flight = _Flights(columns)
+        self.rows_by = {name: _rows_by(arrays, name) for name in indexing.IDS}
+        self._creative, self._line_item = self.rows_by["creative_id"], self.rows_by["line_item_id"]
+        self._advertiser = self.rows_by["advertiser_id"]
         self._dimensions = [
-            _DimensionIndex(column, dimension)
-            for column, dimension in zip(rules, targeting.DIMENSIONS, strict=True)
+            _DimensionIndex(postings, dimension, from_packed(arrays["open"][number]))
+            for number, dimension in enumerate(targeting.DIMENSIONS)
         ]
-        self._slots: dict[Slot, tuple[Verdict, ...]] = {}
-        self._daypart = _Dayparts(candidates)
-        self._caps = _Caps(candidates)
+        self._slots = Kept(bitmaps_kept(size))
+        self._misfits = Kept(bitmaps_kept(size))
+        self._daypart = _Dayparts(arrays, size)
+        self._caps = _Caps(arrays, size)
 
     def eligible(self, request: AdRequest, slot: Slot, seen: Seen, taken: Taken) -> tuple[int, list[Refused]]:
         """Bitmap of the candidates that no rule refuses (but for the budget, which is live), and who was
@@ -147,18 +78,25 @@ class EligibilityIndex:
 
     def _of_slot(self, slot: Slot) -> tuple[Verdict, ...]:
         """What a slot refuses, whatever is asked; kept, since a site asks again and again."""
-        known = self._slots.get(slot)
+        known: tuple[Verdict, ...] | None = self._slots.get(slot)
         if known is None:
-            fits = self._format.bits((fitting(slot.format, slot.width, slot.height),))
+            fit = fitting(slot.format, slot.width, slot.height)
             known = (
-                (NoAd.WRONG_FORMAT, self._everybody & ~fits),
-                (NoAd.CURRENCY, self._everybody & ~self._currency.bits((slot.currency,))),
+                (NoAd.WRONG_FORMAT, self._without(self._format, fit)),
+                (NoAd.CURRENCY, self._without(self._currency, slot.currency)),
                 (NoAd.NOT_APPROVED, self._unapproved),
                 (NoAd.PAUSED, self._paused),
                 (NoAd.OUTSIDE_FLIGHT, 0),  # in its place among the rules; only the moment says who
                 (NoAd.BLOCKED_BY_PUBLISHER, self._blocked(slot)),
             )
-            _keep(self._slots, slot, known)
+            self._slots.keep(slot, known)
+        return known
+
+    def _without(self, holders: Holders, value: Any) -> int:
+        """Who does not hold the value; one bitmap for all slots that ask for it."""
+        known: int | None = self._misfits.get(value)
+        if known is None:
+            known = self._misfits.keep(value, self._everybody & ~holders.bits((value,)))
         return known
 
     def personal(self, slot: Slot, seen: Seen, taken: Taken) -> list[Verdict]:
@@ -176,11 +114,6 @@ class EligibilityIndex:
         verdicts.append((NoAd.ADVERTISER_LIMIT, self._advertiser.bits(full)))
         verdicts.append((NoAd.COMPETING_ADVERTISER, self._competing(slot, taken, advertisers)))
         return verdicts
-
-    @property
-    def cap_keys(self) -> frozenset[tuple[str, int, int]]:
-        """Every (scope, id, window_seconds) whose count some candidate asks for."""
-        return self._caps.keys
 
     def _competing(self, slot: Slot, taken: Taken, advertisers: Collection[int]) -> int:
         rivals = self._advertiser.bits(other for one, other in slot.rivals if one in advertisers)
@@ -203,128 +136,133 @@ class EligibilityIndex:
             | self._attribute.bits(slot.blocked_attributes)
         )
 
-    def _flags(self, flags: Iterable[bool]) -> int:
-        return bits_of(np.fromiter(flags, np.bool_, self._size))
-
 
 _FLIGHT = 4  # where the flight stands among the verdicts of a slot
-_MOST_KEPT = 4_096
 
 
-def _keep(kept: dict[Any, Any], key: Hashable, value: object) -> None:
-    """A cache that is emptied when it is full: what is common is soon back."""
-    if len(kept) >= _MOST_KEPT:
-        kept.clear()
-    kept[key] = value
+def _rows_by(arrays: Arrays, name: str) -> RowsBy:
+    return RowsBy(arrays[f"{name}.ids"], arrays[f"{name}.at"], arrays[f"{name}.rows"])
 
 
 class _DimensionIndex:
     """One dimension of targeting: who includes a value, who excludes it, who includes nothing."""
 
-    __slots__ = ("_dimension", "_everybody", "_exclude", "_include", "_kept", "_open")
+    __slots__ = ("_closed", "_dimension", "_exclude", "_include", "_kept")
 
-    def __init__(self, rules: Sequence[Rule], dimension: targeting.Dimension) -> None:
-        size = len(rules)
+    def __init__(self, postings: Postings, dimension: targeting.Dimension, open: int) -> None:
         self._dimension = dimension
-        self._everybody = (1 << size) - 1
-        self._include = Postings.of((rule.include for rule in rules), size)
-        self._exclude = Postings.of((rule.exclude for rule in rules), size)
-        self._open = bits_of(np.fromiter((not rule.include for rule in rules), np.bool_, size))
-        self._kept: dict[frozenset[Any], tuple[Verdict, Verdict]] = {}
+        self._include = Holders(postings, included(dimension.name))
+        self._exclude = Holders(postings, excluded(dimension.name))
+        self._closed = ((1 << postings.size) - 1) & ~open  # who includes something
+        self._kept = Kept(bitmaps_kept(postings.size, each=2))
 
     def verdicts(self, values: frozenset[Any]) -> tuple[Verdict, Verdict]:
         """Who excludes what is observed, and who misses what it includes."""
-        known = self._kept.get(values)
+        known: tuple[Verdict, Verdict] | None = self._kept.get(values)
         if known is None:
-            missing = self._everybody & ~(self._open | self._include.bits(values))
+            met = self._include.bits(values)
             known = (
                 (self._dimension.excluded, self._exclude.bits(values)),
-                (self._dimension.missing, missing),
+                (self._dimension.missing, self._closed & ~met if met else self._closed),
             )
-            _keep(self._kept, values, known)
+            self._kept.keep(values, known)
         return known
 
 
 class _Flights:
     """Who is outside its flight. Between two borders the answer stays, so the last one is kept."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        starts = [(candidate.start_at or _START).timestamp() for candidate in candidates]
-        ends = [(candidate.end_at or _END).timestamp() for candidate in candidates]
-        self._starts, self._ends = np.array(starts, np.float64), np.array(ends, np.float64)
-        self._borders = sorted({*starts, *ends})
-        self._last = (-1, 0)
+    def __init__(self, columns: Columns) -> None:
+        self._starts, self._ends = columns.numbers["start_at"], columns.numbers["end_at"]
+        self._last = (1, 0, 0)  # from, until, bitmap
 
     def outside(self, at: datetime) -> int:
-        now = at.timestamp()
-        stretch = bisect_right(self._borders, now)
+        now = microseconds(at)
         last = self._last
-        if last[0] != stretch:
-            last = self._last = (stretch, bits_of((now < self._starts) | (now >= self._ends)))
-        return last[1]
+        if not last[0] <= now < last[1]:
+            last = self._last = self._at(now)
+        return last[2]
+
+    def _at(self, now: int) -> tuple[int, int, int]:
+        begun, ended = self._starts <= now, self._ends <= now
+        past = (self._starts[begun], self._ends[ended])
+        coming = (self._starts[~begun], self._ends[~ended])
+        since = max((int(one.max()) for one in past if len(one)), default=now)
+        until = min((int(one.min()) for one in coming if len(one)), default=now + 1)
+        return since, until, bits_of(~begun | ended)
 
 
 class _Dayparts:
     """Who is outside its hours. Zones differ from UTC by whole quarter hours and change on them, so the
     answer stays for a quarter of an hour, and the last one is kept."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        rows: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for row, candidate in enumerate(candidates):
-            if candidate.targeting.daypart != ALL_HOURS:
-                rows[candidate.time_zone, candidate.targeting.daypart].append(row)
-        self._schedules = list(rows)
-        self._postings = Postings(rows, len(candidates))
+    def __init__(self, arrays: Arrays, size: int) -> None:
+        self._size = size
+        self._rows, self._masks = arrays["daypart.rows"], arrays["daypart.masks"]
+        self._zones = arrays["daypart.zones"]
+        self._names = [name.decode() for name in Packed(arrays["zones"], arrays["zones.at"])]
         self._last = (-1, 0)
 
     def outside(self, at: datetime) -> int:
         quarter = int(at.timestamp() // 900)
         last = self._last
         if last[0] != quarter:
-            closed = [
-                (name, hours)
-                for name, hours in self._schedules
-                if not hours >> targeting.hour_of_week(at, name) & 1
-            ]
-            last = self._last = (quarter, self._postings.bits(closed))
+            last = self._last = (quarter, self._closed(at))
         return last[1]
+
+    def _closed(self, at: datetime) -> int:
+        if not len(self._rows):
+            return 0
+        hours = np.array([targeting.hour_of_week(at, name) for name in self._names])[self._zones]
+        here = self._masks[np.arange(len(hours)), hours >> 3] >> (hours & 7) & 1
+        flags = np.zeros(self._size, np.bool_)
+        flags[self._rows[here == 0]] = True
+        return bits_of(flags)
 
 
 class _Caps:
-    """Who has reached a frequency cap, by whose impressions are counted."""
+    """Who has reached a frequency cap, by whose impressions are counted: candidates lie in the order of the counter and
+    of the limit that they ask for, so that those whom a count reaches are one range."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        rows: dict[tuple[str, int, int, int], list[int]] = defaultdict(list)
-        for row, candidate in enumerate(candidates):
-            for cap in candidate.caps:
-                key = (str(cap.scope), candidate.id_in(cap.scope), cap.window_seconds, cap.limit)
-                rows[key].append(row)
-        self._postings = Postings(rows, len(candidates))
-        self._never = [key for key in rows if key[3] <= 0]
-        self._limits: dict[tuple[str, int, int], list[int]] = defaultdict(list)
-        for scope, id, window_seconds, limit in rows:
-            self._limits[scope, id, window_seconds].append(limit)
-        self._counted: dict[tuple[str, int], list[tuple[str, int, int]]] = defaultdict(list)
-        for counter in self._limits:
-            self._counted[counter[:2]].append(counter)
-
-    @property
-    def keys(self) -> frozenset[tuple[str, int, int]]:
-        return frozenset(self._limits)
+    def __init__(self, arrays: Arrays, size: int) -> None:
+        self._size = size
+        self._keys, self._rows = arrays["caps.keys"], arrays["caps.rows"]
+        self._windows = {seconds: number for number, seconds in enumerate(arrays["caps.windows"].tolist())}
+        self._limits = arrays["caps.limits"]
+        self._never = bits_at((arrays["caps.never"],), size)
 
     def reached(self, seen: Seen, taken: Taken) -> int:
-        full = list(self._never)
-        limits_of = self._limits.get
-        for key, count in seen.counts.items():
-            for limit in limits_of(key, ()):
-                if count >= limit:
-                    full.append((*key, limit))
-        for scope, id in {(scope, one.id_in(scope)) for one in taken.candidates for scope in _SCOPES}:
-            here = taken.count(scope, id)
-            for key in self._counted.get((scope, id), ()):
-                count = seen.count(*key) + here
-                full += [(*key, limit) for limit in self._limits[key] if count >= limit]
-        return self._postings.bits(full)
+        if not len(self._keys):
+            return self._never
+        counters: list[int] = []
+        counts: list[int] = []
+        for (scope, id, window_seconds), count in self._counted(seen, taken).items():
+            window, level = self._windows.get(window_seconds), _SCOPE.get(scope)
+            if window is not None and level is not None:
+                counters.append(counter_key(id, level, window))
+                counts.append(count)
+        if not counters:
+            return self._never
+        first = np.array(counters, np.int64)
+        # Limits up to the count, by their number: nobody who asks for less than the next one is left.
+        after = first + np.searchsorted(self._limits, counts, side="right")
+        begin, end = np.searchsorted(self._keys, np.stack((first, after)))
+        met = np.flatnonzero(end > begin)
+        reached = [self._rows[begin[one] : end[one]] for one in met.tolist()]
+        return self._never | bits_at(reached, self._size) if reached else self._never
+
+    def _counted(self, seen: Seen, taken: Taken) -> Mapping[tuple[str, int, int], int]:
+        """Impressions by counter, what stands in the answer included."""
+        if not taken.candidates:
+            return seen.counts
+        counts = dict(seen.counts)
+        here = {(scope, one.id_in(scope)) for one in taken.candidates for scope in SCOPES}
+        for scope, id in here:
+            more = taken.count(scope, id)
+            for window_seconds in self._windows:
+                key = (scope, id, window_seconds)
+                counts[key] = counts.get(key, 0) + more
+        return counts
 
 
-_SCOPES = tuple(str(scope) for scope in CapScope)
+_SCOPE = {scope: number for number, scope in enumerate(SCOPES)}

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from . import targeting
 from .columns import Coded, Columns, Packed
-from .eligibility import fitting
+from .eligibility import attributes_of, fitting
 from .postings import RowsBy, key_of
-from .types import ALL_HOURS, Cap, CapScope, DecisionError, IntArray, Targeting
+from .types import ALL_HOURS, Candidate, Cap, CapScope, DecisionError, IntArray, Targeting
 
 IDS = ("creative_id", "line_item_id", "campaign_id", "advertiser_id")
 SCOPES = tuple(str(scope) for scope in CapScope)
@@ -115,10 +115,10 @@ def _postings(columns: Columns) -> dict[str, npt.NDArray[Any]]:
     for kind, name in KINDS.items():
         coded = columns.coded[name]
         directory.add(coded.codes, [(key_of(kind, value),) for value in coded.values])
-    fits = _fits(columns)
-    directory.add(fits.codes, [(key_of("format", fit),) for fit in fits.values])
+    alike = _alike(columns)
+    directory.add(alike.codes, [_keys_of_kind(one) for one in alike.values])
     rules = columns.coded["targeting"]
-    directory.add(rules.codes, [_keys_of(one) for one in rules.values])
+    directory.add(rules.codes, [_keys_of_rules(one) for one in rules.values])
     size = len(columns)
     opened = [rules.of_rows(lambda one, name=name: not getattr(one, name).include) for name in DIMENSIONS]  # type: ignore[misc]
     return directory.arrays(size) | {
@@ -131,7 +131,7 @@ def _postings(columns: Columns) -> dict[str, npt.NDArray[Any]]:
 DIMENSIONS = tuple(dimension.name for dimension in targeting.DIMENSIONS)
 
 
-def _keys_of(rules: Targeting) -> list[bytes]:
+def _keys_of_rules(rules: Targeting) -> list[bytes]:
     return [
         key_of(kind, value)
         for name in DIMENSIONS
@@ -143,16 +143,20 @@ def _keys_of(rules: Targeting) -> list[bytes]:
     ]
 
 
-def _fits(columns: Columns) -> Coded:
-    """What must be equal for a creative to fit a slot."""
-    formats = columns.coded["format"]
-    sizes = zip(
-        formats.codes.tolist(),
-        columns.numbers["width"].tolist(),
-        columns.numbers["height"].tolist(),
-        strict=True,
+def _keys_of_kind(one: Candidate) -> list[bytes]:
+    """What a creative must be equal in to fit a slot, and what a publisher may block it by."""
+    fit = key_of("format", fitting(one.format, one.width, one.height))
+    return [fit, *(key_of("attribute", name) for name in attributes_of(one))]
+
+
+def _alike(columns: Columns) -> Coded:
+    """One ad for all that are of the same kind: format, size, language, attributes."""
+    coded = [columns.coded[name].codes.tolist() for name in ("format", "language", "attributes")]
+    kinds = Coded.of(
+        zip(columns.numbers["width"].tolist(), columns.numbers["height"].tolist(), *coded, strict=True)
     )
-    return Coded.of(sizes, lambda key: fitting(formats.values[key[0]], key[1], key[2]))
+    _, first = np.unique(kinds.codes, return_index=True)
+    return Coded(kinds.codes, [columns.candidate(row) for row in first.tolist()])
 
 
 def _dayparts(columns: Columns) -> dict[str, npt.NDArray[Any]]:

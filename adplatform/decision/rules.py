@@ -23,6 +23,7 @@ import numpy as np
 
 from . import chance
 from .bitmaps import bits_of
+from .candidates import CandidateSet
 from .targeting import word
 from .types import BoolArray, Candidate, DecisionError, FloatArray, IntArray, NoAd, Slot
 
@@ -146,7 +147,7 @@ def _in_place(rule: OperatorRule, slot: Slot) -> bool:
 class RuleIndex:
     """Rules over a fixed list of candidates: which ads each names is found once, where it holds at each request."""
 
-    def __init__(self, rules: Iterable[OperatorRule], candidates: Sequence[Candidate]) -> None:
+    def __init__(self, rules: Iterable[OperatorRule], candidates: CandidateSet) -> None:
         named = [(rule, _covered(rule, candidates)) for rule in rules]
         named = [(rule, covered) for rule, covered in named if covered.any()]
         order = list(REASON)
@@ -177,9 +178,13 @@ class RuleIndex:
         return None if product is None else np.clip(product, LEAST_FACTOR, MOST_FACTOR)
 
 
-def _covered(rule: OperatorRule, candidates: Sequence[Candidate]) -> BoolArray:
-    flags = (
-        rule.covers(creative_id=one.creative_id, advertiser_id=one.advertiser_id, category=one.category)
-        for one in candidates
-    )
-    return np.fromiter(flags, np.bool_, len(candidates))
+def _covered(rule: OperatorRule, candidates: CandidateSet) -> BoolArray:
+    """`covers`, of every row at once."""
+    flags = np.ones(len(candidates), np.bool_)
+    if rule.advertiser_id is not None:
+        flags &= candidates.advertiser_id == rule.advertiser_id
+    if rule.categories:
+        flags &= candidates.columns.coded["category"].of_rows(lambda one: folded(one) in rule.categories)
+    if rule.creatives is not None:
+        flags &= np.isin(candidates.creative_id, np.fromiter(rule.creatives, np.int64))
+    return flags
