@@ -3,12 +3,14 @@ from __future__ import annotations
 from django.contrib import admin
 
 from adplatform.campaigns.models import (
+    AdvertiserCap,
     Annotation,
     AnnotationItem,
     AnnotationTask,
     Budget,
     Campaign,
     Creative,
+    LeaseEpoch,
     LineItem,
     OperatorRule,
     Purse,
@@ -78,6 +80,18 @@ class PurseAdmin(ReadOnlyAdmin):
     list_display = ["organisation", "granted_micros", "spent_micros", "granted_at"]
     list_select_related = ["organisation"]
     search_fields = ["organisation__name"]
+
+
+@admin.register(AdvertiserCap)
+class AdvertiserCapAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "cap_impressions", "cap_window_seconds"]
+    list_select_related = ["organisation"]
+    search_fields = ["organisation__name"]
+
+
+@admin.register(LeaseEpoch)
+class LeaseEpochAdmin(ReadOnlyAdmin):
+    list_display = ["number", "serial", "began_at", "renewed_at"]
 
 
 @admin.register(AnnotationTask)

@@ -30,7 +30,19 @@ class Status(models.TextChoices):
     ARCHIVED = "archived", "Archived"
 
 
-class Campaign(TimeStamped):
+class Capped(models.Model):
+    """How often one visitor may see what this row holds: impressions within a fixed window of `cap_window_seconds`."""
+
+    cap_impressions = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most impressions one visitor sees in the window"
+    )
+    cap_window_seconds = models.PositiveIntegerField(default=86_400)
+
+    class Meta:
+        abstract = True
+
+
+class Campaign(Capped, TimeStamped):
     """Money, flight and bid strategy. Amounts are micros of the organisation's currency."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="campaigns")
@@ -75,13 +87,17 @@ class Campaign(TimeStamped):
             models.CheckConstraint(
                 condition=Q(currency__regex=r"^[A-Z]{3}$"), name="campaign_currency_is_iso_4217"
             ),
+            models.CheckConstraint(
+                condition=Q(cap_impressions__isnull=True) | Q(cap_impressions__gt=0),
+                name="campaign_cap_is_positive",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
 
-class LineItem(TimeStamped):
+class LineItem(Capped, TimeStamped):
     """Targeting, bid and caps of one part of a campaign. `bid_micros`: price of 1,000 impressions (manual CPM), of a
     click (manual CPC, maximise clicks: the most a click may cost), of a conversion (target CPA and the automatic ones)."""
 
@@ -98,10 +114,6 @@ class LineItem(TimeStamped):
     targeting = models.JSONField(
         default=dict, blank=True, help_text="Rules as decision.targeting.parse reads them"
     )
-    cap_impressions = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Most impressions one visitor sees in the window"
-    )
-    cap_window_seconds = models.PositiveIntegerField(default=86_400)
 
     class Meta:
         ordering = ["name"]
@@ -116,7 +128,7 @@ class LineItem(TimeStamped):
         return self.name
 
 
-class Creative(TimeStamped):
+class Creative(Capped, TimeStamped):
     """The ad itself: a headline, a text, where a click leads. It serves only once it is approved."""
 
     class Review(models.TextChoices):
@@ -162,6 +174,10 @@ class Creative(TimeStamped):
                 condition=~Q(external_key=""),
                 name="one_creative_per_external_key",
             ),
+            models.CheckConstraint(
+                condition=Q(cap_impressions__isnull=True) | Q(cap_impressions__gt=0),
+                name="creative_cap_is_positive",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -171,6 +187,23 @@ class Creative(TimeStamped):
     def text(self) -> str:
         """What the encoder reads."""
         return f"{self.headline}. {self.body}".strip() if self.body else self.headline
+
+
+class AdvertiserCap(Capped):
+    """How often one visitor may see any ad of an advertiser; without a row as often as its campaigns allow."""
+
+    organisation = models.OneToOneField(Organisation, on_delete=models.PROTECT, related_name="cap")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cap_impressions__isnull=True) | Q(cap_impressions__gt=0),
+                name="advertiser_cap_is_positive",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organisation}"
 
 
 class Budget(models.Model):
@@ -212,6 +245,26 @@ class Purse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.organisation}"
+
+
+class LeaseEpoch(models.Model):
+    """One row: under which epoch Valkey holds what serving may spend. Leases of another epoch are worth nothing.
+
+    `run_id` names the life of the Valkey server that the epoch was opened in, `serial` counts the rounds of renewal: a
+    Valkey that was restarted, emptied or restored shows another one, and a new epoch begins. It opens when every process
+    in `waiting` (name: seconds since 1970 of its last beat) has given its old leases up, or could not have kept them.
+    """
+
+    number = models.PositiveBigIntegerField(default=0)
+    run_id = models.CharField(max_length=64, blank=True)
+    serial = models.PositiveBigIntegerField(default=0)
+    began_at = models.DateTimeField(null=True)
+    renewed_at = models.DateTimeField(null=True)
+    processes = models.JSONField(default=dict)
+    waiting = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"Epoch {self.number}"
 
 
 class AnnotationTask(models.Model):
