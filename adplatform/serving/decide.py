@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -25,6 +26,7 @@ from adplatform.learning.statistics import LiveStatistics
 
 from . import choices
 from .counters import Known, LocalSpend, seen_from
+from .fallback import Instead
 from .snapshot import Snapshot
 from .tokens import WHY, Signer, signer
 
@@ -47,11 +49,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What one placement got: ads in order, or none and why."""
+    """What one placement got: ads in order, or none, why, and what stands there instead."""
 
     placement: Placement
     shown: tuple[Shown, ...]
     no_ad: str | None
+    instead: Instead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def answer(
     mode = "contextual" if is_contextual else scorer.mode
     versions = {**snapshot.versions, **decision.versions}
     filled = tuple(
-        _filled(outcome, request, snapshot, source=source, draw=draw) for outcome in decision.outcomes
+        _filled(outcome, request, snapshot, seed=decision.seed, source=source, draw=draw)
+        for outcome in decision.outcomes
     )
     context = _Context(request, decision, scorer, mode, versions, source, evidence, snapshot.candidates, draw)
     if spend is not None and source != "test":
@@ -128,14 +132,18 @@ def answer(
     return Answer(request, mode, filled, records, decision, versions, past)
 
 
-def unanswered(request: AdRequest, *, mode: str, reason: str) -> Answer:
-    """No ad in any placement: nothing could be decided, and nothing is recorded but a count."""
-    filled = tuple(Filled(placement, (), reason) for placement in request.placements)
+def unanswered(request: AdRequest, *, mode: str, reason: str, snapshot: Snapshot | None = None) -> Answer:
+    """No paid ad in any placement: nothing could be decided, and nothing is recorded but a count."""
+    seed = crc32(request.request_id.encode())
+    filled = tuple(
+        Filled(placement, (), reason, _instead(placement.slot, snapshot, seed))
+        for placement in request.placements
+    )
     return Answer(request, mode, filled, (), None, {}, [])
 
 
 def _filled(
-    outcome: Outcome, request: AdRequest, snapshot: Snapshot, *, source: str, draw: ids.Draw
+    outcome: Outcome, request: AdRequest, snapshot: Snapshot, *, seed: int, source: str, draw: ids.Draw
 ) -> Filled:
     slot = outcome.placement.slot
     shown = [
@@ -143,7 +151,15 @@ def _filled(
         for pick in outcome.picks
         if slot is not None
     ]
-    return Filled(outcome.placement, tuple(shown), outcome.no_ad)
+    instead = None if shown else _instead(slot, snapshot, seed)
+    return Filled(outcome.placement, tuple(shown), outcome.no_ad, instead)
+
+
+def _instead(slot: Slot | None, snapshot: Snapshot | None, seed: int) -> Instead | None:
+    """What stands in a slot without a paid ad; None where its publisher has nothing for it."""
+    if slot is None or snapshot is None or slot.id not in snapshot.fallbacks:
+        return None
+    return snapshot.fallbacks[slot.id].pick(seed + slot.id)
 
 
 def _served(
@@ -194,11 +210,11 @@ class _Context:
         for entry in outcome.refused:
             refused[entry.reason.value] = refused.get(entry.reason.value, 0) + entry.count
         if not filled.shown:
-            return [self._record(slot, None, 0, refused, no_ad=filled.no_ad or "")]
-        return [self._record(slot, ad, number, refused) for number, ad in enumerate(filled.shown)]
+            return [self._record(slot, None, 0, refused, filled)]
+        return [self._record(slot, ad, number, refused, filled) for number, ad in enumerate(filled.shown)]
 
     def _record(
-        self, slot: Slot, shown: Shown | None, ordinal: int, refused: dict[str, int], *, no_ad: str = ""
+        self, slot: Slot, shown: Shown | None, ordinal: int, refused: dict[str, int], filled: Filled
     ) -> DecisionRecord:
         request = self.request
         return DecisionRecord(
@@ -208,7 +224,7 @@ class _Context:
             slot_id=slot.id,
             site_id=slot.site_id,
             publisher_id=slot.publisher_id,
-            no_ad=no_ad,
+            no_ad=filled.no_ad or "",
             mode=self.mode,
             visitor=request.visitor or "",
             country=request.country,
@@ -229,6 +245,7 @@ class _Context:
             evidence=self.evidence,
             features=self.scorer.features_of(slot, shown.pick.row) if shown else b"",
             choice_set=self._choice_set(slot, shown),
+            instead=filled.instead.code if filled.instead else "",
             **_picked(shown),
         )
 
@@ -282,6 +299,7 @@ def as_json(
                 else [],
                 "no_ad": filled.no_ad,
             }
+            | (filled.instead.json if filled.instead else {})
             for filled in answer.filled
         },
     }

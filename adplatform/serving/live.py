@@ -20,11 +20,13 @@ from adplatform.billing import queries as billing
 from adplatform.campaigns import rules as operator_rules
 from adplatform.campaigns.budgets import UNLIMITED, day_of
 from adplatform.campaigns.models import BidStrategy, Budget, Campaign, Creative, LineItem, Purse, Status
+from adplatform.core.http import host_of
 from adplatform.decision.targeting import TargetingError, parse
 from adplatform.events.models import ConversionAction, HourlyStat
 from adplatform.inventory.models import AdSlot
 from adplatform.learning import conversions
 
+from .live_rights import Rights
 from .render import AdText
 from .snapshot import CandidateRow, CapRow, KeyRow, RuleRow, SlotRow
 
@@ -36,7 +38,7 @@ LOOKBACK = timedelta(days=30)
 _LONG = 600  # characters of a landing URL that a token does not carry
 
 
-def slots() -> list[SlotRow]:
+def slots(rights: Rights) -> list[SlotRow]:
     rows = AdSlot.objects.filter(is_active=True, site__is_active=True, site__publisher__is_active=True)
     return [
         SlotRow(
@@ -54,9 +56,18 @@ def slots() -> list[SlotRow]:
             category=slot.site.category,
             time_zone=slot.site.time_zone,
             language=slot.site.language,
+            rights=rights.of(slot),
+            fallback=rights.fallback(slot),
         )
         for slot in rows.select_related("site").order_by("pk")
     ]
+
+
+def rights(rows: Sequence[CandidateRow]) -> Rights:
+    """What publishers demand, over these ads."""
+    return Rights(
+        categories={row.category for row in rows}, domains={host_of(row.landing_url) for row in rows}
+    )
 
 
 def keys(at: datetime) -> list[KeyRow]:
@@ -187,6 +198,7 @@ def _row(creative: Creative, remaining: int, pace: float, performance: Performan
         time_zone=organisation.time_zone,
         impressions=impressions,
         clicks=clicks,
+        attributes=sorted(creative.attributes),
     )
 
 

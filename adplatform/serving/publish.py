@@ -41,7 +41,9 @@ def publish(*, at: datetime, folder: Path | None = None, hot: redis.Redis | None
         building = root / f".{contents.version}"
         building.mkdir()
         try:
-            contents.versions |= write_models(building / MODELS, creatives=creatives, sites=sites)
+            contents.versions |= write_models(
+                building / MODELS, creatives=creatives, sites=sites, last=_last_models(root)
+            )
             _write(building, contents)
             building.rename(root / contents.version)
         except BaseException:
@@ -72,16 +74,18 @@ def _one_builder() -> Iterator[None]:
 def _read(at: datetime) -> tuple[Contents, list[CreativeText], list[SiteText]]:
     with _consistent_view():
         rows = live.candidates(at)
+        rights = live.rights(rows)
         contents = Contents(
             format=FORMAT,
             version=f"{at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
             built_at=at,
-            slots=live.slots(),
+            slots=live.slots(rights),
             candidates=rows,
             keys=live.keys(at),
             landings=live.long_landings(),
             versions={},
             rules=live.rules(at, rows),
+            house_ads=rights.house_ads(),
         )
         texts = live.texts(rows)
         creatives = [CreativeText(pk, text, language) for pk, text, language in texts]
@@ -136,6 +140,14 @@ def _sweep(root: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
     for path in root.glob(".2*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _last_models(root: Path) -> Path | None:
+    """The models that serve now."""
+    try:
+        return root / (root / CURRENT).read_text().strip() / MODELS
+    except OSError:
+        return None
 
 
 def _announce(version: str, hot: redis.Redis | None) -> None:

@@ -51,7 +51,7 @@ class Ad:
 
 
 def prepared(text: AdText, landing_url: str) -> Ad:
-    page = _template("ad.html").substitute(
+    page = template("ad.html").substitute(
         language=escape(text.language),
         label="Ad",
         why="Why this ad?",
@@ -78,7 +78,7 @@ def asset(name: str) -> bytes:
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
     return Template((_TEMPLATES / name).read_text().strip())
 
 

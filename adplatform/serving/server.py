@@ -103,11 +103,11 @@ class Server:
         try:
             answered = self._answer(asked, snapshot, started)
         except TooLateError:
-            return unanswered(asked.request, mode="late", reason="late")
+            return unanswered(asked.request, mode="late", reason="late", snapshot=snapshot)
         except Exception:  # an ad is never worth a page that does not load; the error is counted and told
             log.exception("a decision failed")
             self.metrics.count("errors")
-            return unanswered(asked.request, mode="error", reason="error")
+            return unanswered(asked.request, mode="error", reason="error", snapshot=snapshot)
         for record in answered.records:
             self.stream.append_soon(pack(record))
         if answered.past and answered.request.visitor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slo
 from adplatform.learning.served import Models
 from adplatform.learning.statistics import View
 
+from . import fallback
+from .fallback import Fallback, FallbackRow, HouseAdRow
 from .render import Ad, AdText, prepared
+from .rights import RightsRow
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class SlotRow(msgspec.Struct):
     category: str
     time_zone: str
     language: str
+    rights: RightsRow = msgspec.field(default_factory=RightsRow)
+    fallback: FallbackRow | None = None
 
 
 class CapRow(msgspec.Struct):
@@ -93,6 +98,7 @@ class CandidateRow(msgspec.Struct):
     time_zone: str
     impressions: int
     clicks: int
+    attributes: list[str] = []
 
 
 class KeyRow(msgspec.Struct):
@@ -150,6 +156,7 @@ class Contents(msgspec.Struct):
     landings: dict[int, str]
     versions: dict[str, str]
     rules: list[RuleRow] = []
+    house_ads: list[HouseAdRow] = []
 
 
 class Manifest(msgspec.Struct):
@@ -191,6 +198,8 @@ class Snapshot:
     versions: Mapping[str, str]
     rules: RuleIndex | None = None  # None where no rule names a candidate: it then costs nothing
     canary: Canary | None = None
+    fallbacks: Mapping[int, Fallback] = field(default_factory=dict)  # by slot that has one
+    counts_variety: bool = False  # whether a site asks for variety: then impressions are counted for it
 
     def models_for(self, unit: str) -> Models:
         """The models that answer this visitor or request."""
@@ -268,6 +277,11 @@ def _assembled(contents: Contents, models: Models, canary: Canary | None) -> Sna
         versions={**contents.versions, "snapshot": contents.version},
         rules=index or None,
         canary=canary,
+        fallbacks=fallback.prepared(
+            ((row.id, row.width, row.height, row.fallback) for row in contents.slots if row.fallback),
+            contents.house_ads,
+        ),
+        counts_variety=any(row.rights.variety > 0 for row in contents.slots),
     )
 
 
@@ -286,6 +300,7 @@ def _slot(row: SlotRow) -> Slot:
         categories=frozenset({row.category} if row.category else ()),
         position=row.position,
         time_zone=row.time_zone,
+        **row.rights.fields(),
     )
 
 
@@ -307,6 +322,7 @@ def _candidate(row: CandidateRow, rules: dict[str, Targeting]) -> Candidate:
         currency=row.currency,
         language=row.language,
         category=row.category,
+        attributes=frozenset(row.attributes),
         landing_domain=host_of(row.landing_url),
         targeting=rules[row.targeting],
         bid_strategy=BidStrategy(row.bid_strategy),
@@ -349,9 +365,21 @@ class SnapshotHolder:
             self.refused += 1
             self._refused_version = version
             log.error("snapshot %s is refused: %s", version, error)
-            return False
+            older = self._older() if self.current is None else None
+            if older is None:
+                return False
+            loaded = older
         if prepare is not None:
             prepare(loaded)
         self.current = loaded
-        log.info("serving from snapshot %s with %d ads", version, len(loaded.candidates))
+        log.info("serving from snapshot %s with %d ads", loaded.version, len(loaded.candidates))
         return True
+
+    def _older(self) -> Snapshot | None:
+        """After a start at which the newest is broken: the newest that is whole."""
+        for folder in sorted(self.folder.glob("[0-9]*"), reverse=True):
+            try:
+                return load(folder)
+            except BrokenSnapshotError as error:
+                log.error("snapshot %s is refused: %s", folder.name, error)
+        return None

@@ -172,4 +172,4 @@ def test_slots_of_what_is_switched_off_are_left_out() -> None:
     slot = m.slot()
     m.slot(is_active=False)
     m.slot(site_=factories.site(is_active=False))
-    assert [row.public_id for row in live.slots()] == [slot.public_id]
+    assert [row.public_id for row in live.slots(live.rights([]))] == [slot.public_id]

@@ -34,19 +34,33 @@
     observer.observe(frame);
   };
 
-  const show = (place, ad) => {
+  const framed = (title, { width, height }, more = "") => {
     const frame = document.createElement("iframe");
-    frame.setAttribute("sandbox", "allow-popups allow-popups-to-escape-sandbox");
-    frame.title = "Advertisement";
-    frame.width = ad.content.width || "100%";
-    frame.height = ad.content.height || 120;
+    frame.setAttribute("sandbox", `allow-popups allow-popups-to-escape-sandbox${more}`);
+    frame.title = title;
+    frame.width = width || "100%";
+    frame.height = height || 120;
     frame.style.border = "0";
+    return frame;
+  };
+
+  const show = (place, ad) => {
+    const frame = framed("Advertisement", ad.content);
     frame.addEventListener("load", () => {
       count(ad.impression_url);
       whenSeen(frame, () => count(ad.view_url));
     }, { once: true });
     frame.srcdoc = ad.html;
     place.appendChild(frame);
+  };
+
+  // Where no paid ad won: a house ad, or another ad server's tag in a frame of its own origin. Neither is counted.
+  const fallBack = (place, { house, passback }) => {
+    if (!house && !passback) return "empty";
+    const frame = house ? framed(house.content.publisher, house.content) : framed("Advertisement", passback, " allow-scripts");
+    if (passback?.url) frame.src = passback.url; else frame.srcdoc = (house || passback).html;
+    place.appendChild(frame);
+    return house ? "house" : "passback";
   };
 
   const ask = async () => {
@@ -70,8 +84,8 @@
       const answer = await fetch(server + "/v1/decisions", { method: "POST", body: JSON.stringify(body), credentials: "omit", headers: { "Content-Type": "text/plain" } });
       const { placements } = await answer.json();
       places.forEach((place, i) => {
-        const { ads, no_ad } = placements[String(i)];
-        place.dataset.adstate = ads.length ? "filled" : "empty";
+        const { ads, no_ad, house, passback } = placements[String(i)];
+        place.dataset.adstate = ads.length ? "filled" : fallBack(place, { house, passback });
         if (no_ad) place.dataset.adreason = no_ad;
         ads.forEach((ad) => show(place, ad));
       });
