@@ -86,7 +86,7 @@ def needed_micros(fixed: CandidateSet, pace: FloatArray) -> IntArray:
 
 def bids_for(fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArray) -> Bids:
     """`bid_for` over rows of a candidate set; `pace` has one value per row of the set."""
-    multiplier = np.clip(pace[rows], 0.0, fixed.pace_limit[rows])
+    multiplier = np.minimum(np.maximum(pace[rows], 0.0), fixed.pace_limit[rows])
     clicks = fixed.pays_per_click[rows]
     pcvr = np.where(fixed.wants_conversions[rows], scores.pcvr, 1.0)
     unit = fixed.unit_micros[rows]

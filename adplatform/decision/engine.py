@@ -203,11 +203,12 @@ class _Run:
         factor = variety.together(ruled, varied)
         field = _Ranked(rows, scores, bids, factor, varied, alive, refused, nothing.copy(), nothing)
         usable = (scores.pctr > 0) & (scores.pctr < 1) & np.isfinite(scores.sd) & np.isfinite(bids.ecpm)
-        field.refuse(NoAd.NO_SCORE, ~usable)
         least = max(slot.floor_micros, 1)
-        field.refuse(NoAd.BELOW_FLOOR, ~(bids.unpaced >= least))
-        field.refuse(NoAd.PACED_OUT, ~(bids.ecpm >= least))
-        field.refuse(NoAd.BELOW_FLOOR, bids.most < 1)
+        if not (usable & (bids.ecpm >= least) & (bids.most >= 1)).all():
+            field.refuse(NoAd.NO_SCORE, ~usable)
+            field.refuse(NoAd.BELOW_FLOOR, ~(bids.unpaced >= least))
+            field.refuse(NoAd.PACED_OUT, ~(bids.ecpm >= least))
+            field.refuse(NoAd.BELOW_FLOOR, bids.most < 1)
         return field
 
     def eligible(self, slot: Slot, seed: int) -> tuple[IntArray, list[Refused]]:
@@ -258,8 +259,9 @@ class _Run:
 
     def pick(self, slot: Slot, field: _Ranked, seed: int, places: int) -> Pick:
         """Choose one of the living, price it (`pricing`), and take it out of the running."""
-        live = np.flatnonzero(field.alive)
+        (live,) = field.alive.nonzero()
         rows = field.rows[live]
+        clicks = self.fixed.pays_per_click[rows]
         worth, pctr = field.bids.worth[live], field.scores.pctr[live]
         shown = field.scores.impressions
         shown = self.fixed.impressions[rows] if shown is None else shown[live]
@@ -270,7 +272,7 @@ class _Run:
             worth=worth if factor is None else worth * factor,
             pctr=pctr,
             sd=sd,
-            pays_per_click=self.fixed.pays_per_click[rows],
+            pays_per_click=clicks,
             seed=seed,
             epsilon=self.epsilon,
             budget=self.exploration_budget,
@@ -278,9 +280,9 @@ class _Run:
         varied = None if field.variety is None else field.variety[live]
         among = ChoiceSet(rows, worth, pctr, sd, choice.propensity, seed, factor, varied)
         pick = self.priced(slot, field, live, choice, among=among, places=places)
-        clicks = self.fixed.pays_per_click[rows]
-        field.sampled[live] = field.bids.worth[live] * np.where(clicks, choice.pctr * 1000, 1.0)
-        field.propensity[live] = choice.propensity
+        if self.request.explain:
+            field.sampled[live] = worth * np.where(clicks, choice.pctr * 1000, 1.0)
+            field.propensity[live] = choice.propensity
         field.alive[live[choice.chosen]] = False
         self.taken = self.taken.plus(pick.candidate)
         self.owed_micros[pick.candidate.campaign_id] += pick.most_micros

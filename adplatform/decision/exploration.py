@@ -16,11 +16,15 @@ impressions the text's pick beats exploring, beyond 3,000 the text no longer mat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from . import chance
 from .types import BoolArray, FloatArray, IntArray
+
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 DRAWS = 64
 LEAST_TAPER = 0.2  # of its uncertainty that an ad explores with before anybody has seen it
@@ -71,43 +75,59 @@ def choose(
 
     Candidates must stand in `tie_order`: equal scores go to whoever stands first.
     """
-    sampled = sampled_pctr(ids, pctr, sd, seed, draws)
-    scores = np.where(pays_per_click[:, None], worth[:, None] * (sampled * 1000), worth[:, None])
-    mean = np.where(pays_per_click, worth * (pctr * 1000), worth)
+    odds, noise = np.log(pctr / (1 - pctr)), chance.noise(seed, ids, draws)
+    sampled = sampled_pctr(odds, sd, noise)
+    scores = sampled * 1000
+    scores *= worth.astype(np.float32)[:, None]
+    mean = worth * (pctr * 1000)
+    if (views := (~pays_per_click).nonzero()[0]).size:
+        scores[views] = worth[views, None]
+        mean[views] = worth[views]
     winners = scores.argmax(axis=0)
     size = len(ids)
     won = np.bincount(winners, minlength=size) / draws
-    share = _affordable(won, mean, epsilon, budget)
-    propensity = (1 - epsilon) * share * won + epsilon / size
     best = int(mean.argmax())
+    share = _affordable(won, mean, float(mean[best]), epsilon, budget)
+    propensity = (1 - epsilon) * share * won + epsilon / size
     propensity[best] += (1 - epsilon) * (1 - share)
     is_uniform = chance.share(chance.mix(seed, _COIN)) < epsilon
     takes_draw = share >= 1 or chance.share(chance.mix(seed, _BUDGET)) < share
     taken = chance.mix(seed, _DRAW) % draws
     if takes_draw or is_uniform:
-        believed, score, leader = sampled[:, taken], scores[:, taken], int(winners[taken])
+        # In double precision: prices follow from this draw.
+        believed = _logistic(odds + sd * noise[:, taken])
+        score = np.where(pays_per_click, worth * (believed * 1000), worth)
+        leader = int(winners[taken])
     else:
         believed, score, leader = pctr, mean, best
     chosen = chance.mix(seed, _UNIFORM) % size if is_uniform else leader
     order = np.argsort(-score, kind="stable")
-    order = np.concatenate([[chosen], order[order != chosen]])
+    if order[0] != chosen:
+        order = np.concatenate([[chosen], order[order != chosen]])
     return Choice(chosen, is_uniform, propensity, believed, order)
 
 
-def _affordable(won: FloatArray, mean: FloatArray, epsilon: float, budget: float) -> float:
-    """λ: the share of auctions that may take a draw, so that the expected loss stays within the budget."""
-    most = float(mean.max())
+def _affordable(won: FloatArray, mean: FloatArray, most: float, epsilon: float, budget: float) -> float:
+    """λ: the share of auctions that may take a draw, so that the expected loss stays within the budget; `most` is the
+    largest mean."""
     if budget >= 1 or most <= 0:
         return 1.0
     drawing = (1 - epsilon) * (1 - float(won @ mean) / most)
-    left = budget - epsilon * (1 - float(mean.mean()) / most)
+    left = budget - epsilon * (1 - float(mean.sum()) / len(mean) / most)
     return 1.0 if drawing <= max(left, 0.0) else max(left, 0.0) / drawing
 
 
-def sampled_pctr(ids: IntArray, pctr: FloatArray, sd: FloatArray, seed: int, draws: int) -> FloatArray:
-    """Posterior draws, candidates × draws, each candidate's own noise tied to its id."""
-    odds = np.log(pctr / (1 - pctr))[:, None] + sd[:, None] * chance.noise(seed, ids, draws)
-    return np.asarray(1 / (1 + np.exp(-odds)), np.float64)
+def sampled_pctr(odds: FloatArray, sd: FloatArray, noise: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Posterior draws, candidates × draws; seven digits, since they are only compared."""
+    return _logistic(noise * sd.astype(np.float32)[:, None] + odds.astype(np.float32)[:, None])
+
+
+def _logistic(odds: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
+    """Probabilities of log odds, in their place."""
+    np.negative(odds, out=odds)
+    np.exp(odds, out=odds)
+    odds += 1
+    return np.divide(1, odds, out=odds)
 
 
 def tie_order(ids: IntArray, seed: int) -> IntArray:

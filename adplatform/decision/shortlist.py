@@ -55,7 +55,7 @@ def base_value(fixed: CandidateSet, rows: IntArray, standing: FloatArray, pace: 
 def chosen(value: FloatArray, pays_per_click: BoolArray, ids: IntArray, ranked: int) -> IntArray:
     """Positions of the `ranked` best: most by click, a share by view; either side fills what the other leaves. Equal
     values go to the lower id, so that the order of candidates changes nothing."""
-    clicks, views = np.flatnonzero(pays_per_click), np.flatnonzero(~pays_per_click)
+    (clicks,), (views,) = pays_per_click.nonzero(), (~pays_per_click).nonzero()
     of_views = min(len(views), max(ranked // CPM_SHARE, ranked - len(clicks)))
     of_clicks = min(len(clicks), ranked - of_views)
     best = [
@@ -69,9 +69,13 @@ def chosen(value: FloatArray, pays_per_click: BoolArray, ids: IntArray, ranked: 
 def _best(value: FloatArray, ids: IntArray, places: int) -> IntArray:
     if len(value) <= places:
         return np.arange(len(value))
-    least = np.partition(value, len(value) - places)[len(value) - places]
-    sure, level = np.flatnonzero(value > least), np.flatnonzero(value == least)
+    order = np.argpartition(value, len(value) - places)
+    least = value[order[len(value) - places]]
+    best: IntArray = order[len(value) - places :]
+    if len(level := (value == least).nonzero()[0]) == 1:
+        return best
     level = level[np.argsort(ids[level], kind="stable")]
+    sure = best[value[best] > least]
     return np.concatenate([sure, level[: places - len(sure)]])
 
 

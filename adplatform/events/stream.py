@@ -91,11 +91,9 @@ class EventStream:
     # --- in bulk and in the background --------------------------------------------------------------------------------
 
     def append_many(self, records: Sequence[bytes]) -> None:
-        """Durable when it returns; a Valkey error otherwise. One round trip."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for record in records:
-                pipe.xadd(self._name, {FIELD: record})
-            pipe.execute()
+        """Durable when it returns; a Valkey error otherwise. One round trip. What the line sends twice is ingested once."""
+        commands = packed(*(("XADD", self._name, "*", FIELD, record) for record in records))
+        self._line.ask(commands, len(records))
         self.appended += len(records)
 
     def flush(self) -> None:

@@ -22,7 +22,7 @@ from adplatform.decision.shortlist import Shortlist
 from adplatform.decision.types import AdRequest, Candidate, Candidates, FloatArray, IntArray, Scores, Slot
 from adplatform.learning import context
 from adplatform.learning.served import Aligned, AlignedCounts, Models, Projected, overall
-from adplatform.learning.statistics import REMEMBERED, View, of_ads, of_visitor
+from adplatform.learning.statistics import REMEMBERED, View, frequencies, of_ads, of_visitor
 from ml import online
 from ml.ctr import counters, features
 from ml.schema import Vectors
@@ -82,8 +82,7 @@ class RequestScorer:
         text = self._short_text(slot, aligned, rows)
         if text is None:
             return np.zeros(len(rows))
-        has = aligned.has_vector[rows]
-        if not has.all():
+        if not (has := aligned.has_vector[rows]).all():
             text = np.where(has, text, float(text[has].mean()) if has.any() else 0.0)
         return models.first_stage.lift(text)
 
@@ -211,11 +210,9 @@ class RequestScorer:
     def _visitor_numbers(self, request: AdRequest, aligned: Aligned, rows: IntArray) -> dict[str, Any]:
         if not request.visitor:
             return {}
-        get = self._visitor.get
-        return {
-            **of_visitor(self._visitor, request.at.timestamp()),
-            "frequency": np.array([float(get(aligned.frequency[row], 0)) for row in rows.tolist()]),
-        }
+        seen = frequencies(self._visitor)
+        met = [seen.get(number, 0.0) for number in aligned.ids["line_item"][rows].tolist()]
+        return {**of_visitor(self._visitor, request.at.timestamp()), "frequency": np.array(met)}
 
     def _reader(self, slot: Slot) -> Vectors | None:
         """Who reads: the profile, without one the site's vector."""
@@ -236,7 +233,8 @@ class RequestScorer:
             return None
         if models.short is None or models.axes is None:
             return np.asarray(models.creatives.vectors[aligned.vector_row[rows]] @ u, np.float64)
-        return np.asarray(models.short[aligned.vector_row[rows]] @ (models.axes.T @ u), np.float64)
+        short = models.short.take(aligned.vector_row[rows], axis=0)
+        return np.asarray(short @ (u @ models.axes), np.float64)
 
 
 def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:

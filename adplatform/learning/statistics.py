@@ -72,6 +72,11 @@ def frequency_field(line_item_id: int) -> bytes:
     return b"l:%d" % line_item_id
 
 
+def frequencies(visitor: Mapping[bytes, bytes]) -> dict[int, float]:
+    """Impressions by line item, from the fields of the visitor's hash."""
+    return {int(name[2:]): float(count) for name, count in visitor.items() if name.startswith(b"l:")}
+
+
 def epoch_of(at: float) -> int:
     """The epoch of a moment, in seconds since 1970."""
     return int(at // EPOCH_SECONDS)

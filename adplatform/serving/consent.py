@@ -10,6 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 PROFILE_PURPOSES = frozenset({1, 3, 4})
 _VERSION = 2
@@ -55,6 +56,7 @@ def allows_profile(consent: object, *, gpc_header: str = "") -> str:
         return ""
 
 
+@lru_cache(maxsize=4096)  # a visitor sends the same string with every page
 def purposes(tcf: str) -> frozenset[int]:
     """The purposes that a TCF string consents to; UndecodableError where it is none."""
     core = tcf.strip().split(".", 1)[0]

@@ -1,6 +1,8 @@
 """Signed tokens: what an impression, view or click URL carries, so that its price is never read from the outside.
 
-    base64url( msgpack(Served) + HMAC-SHA256(key of this kind, msgpack)[:16] )
+    base64url( msgpack(Served) + BLAKE2b(msgpack, key of this kind, 16 bytes) )
+
+Keyed BLAKE2b is a MAC (RFC 7693) and takes a third of HMAC-SHA256's time; an ad needs four.
 
 Each kind has a key of its own derived from TOKEN_KEYS, so that a token serves one purpose. The first key signs,
 every key verifies. Expiry is not judged here: a late event is recorded as late. No Django here.
@@ -12,6 +14,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -71,7 +74,7 @@ def _derived(key: str, kind: str) -> bytes:
 
 
 def _mac(key: bytes, packed: bytes) -> bytes:
-    return hmac.digest(key, packed, "sha256")[:_MAC]
+    return blake2b(packed, digest_size=_MAC, key=key).digest()
 
 
 def _text(raw: bytes) -> str:

@@ -6,6 +6,7 @@ depends on bids, budgets or floors: a price must not change the click probabilit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -63,7 +64,6 @@ FORMATS = {"banner": 0.0, "native": 1.0, "video": 2.0, "audio": 3.0}
 _COPIED = ("text_score", "position", "hour", "weekday", "device", "has_profile", "format")
 _OF_ADS_AND_PLACES = {name for name in Raw._fields if not name.startswith("visitor") and name != "frequency"}
 _MISSING = {name: 0.0 if name in _OF_ADS_AND_PLACES else float("nan") for name in RAW}
-_AT = {name: index for index, name in enumerate(NAMES)}
 _OF_ADS = tuple(name for name in RAW if name.startswith(("creative", "line_item", "campaign", "advertiser")))
 MISSING_REQUEST = {name: value for name, value in _MISSING.items() if name not in _OF_ADS}
 
@@ -136,16 +136,19 @@ def build(raw: Mapping[str, Column | float]) -> Vectors:
 
 def assembled(ads: AdSide, raw: Mapping[str, Any], *, size: int) -> Vectors:
     """`build` where the ads' side is known; `raw` holds the other numbers of RAW, all of them (see `MISSING_REQUEST`)."""
-    out = np.empty((len(NAMES), size), dtype=np.float32)
-    for name, column in _columns(ads, raw).items():
-        out[_AT[name]] = column
-    return np.ascontiguousarray(out.T)
+    columns = _columns(ads, raw)
+    out = np.empty((size, len(NAMES)), np.float32)
+    out[:] = [0.0 if isinstance(columns[name], np.ndarray) else columns[name] for name in NAMES]
+    for place, name in enumerate(NAMES):
+        if isinstance(column := columns[name], np.ndarray):
+            out[:, place] = column
+    return out
 
 
 def _columns(ads: AdSide, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Every feature, a column or one number for all rows."""
     slot_lift, site_lift = counters.place_lifts(raw)
-    width, height = np.log(np.maximum(raw["width"], 1)), np.log(np.maximum(raw["height"], 1))
+    width, height = _log_size(raw["width"]), _log_size(raw["height"])
     return {
         "creative_ctr": ads.creative,
         "creative_recent_ctr": _recent_rate(ads),
@@ -154,22 +157,30 @@ def _columns(ads: AdSide, raw: Mapping[str, Any]) -> dict[str, Any]:
         "line_item_log_impressions": ads.line_item_log_impressions,
         "slot_lift": slot_lift,
         "site_lift": site_lift,
-        "slot_log_impressions": np.log1p(raw["slot_impressions"]),
+        "slot_log_impressions": _log1p(raw["slot_impressions"]),
         "visitor_ctr": counters.smoothed(
             raw["visitor_clicks"], raw["visitor_impressions"], ads.overall, counters.VISITOR_STRENGTH
         ),
-        "visitor_log_impressions": np.log1p(raw["visitor_impressions"]),
+        "visitor_log_impressions": _log1p(raw["visitor_impressions"]),
         "visitor_residual": counters.visitor_residual(
             raw["visitor_clicks"], raw["visitor_expected"], raw["visitor_impressions"]
         ),
         "visitor_recent_residual": counters.visitor_residual(
             raw["visitor_recent_clicks"], raw["visitor_recent_expected"], raw["visitor_recent_impressions"]
         ),
-        "frequency_log": np.log1p(raw["frequency"]),
+        "frequency_log": _log1p(raw["frequency"]),
         "log_area": width + height,
         "log_shape": width - height,
         **{name: raw[name] for name in _COPIED},
     }
+
+
+def _log1p(value: Any) -> Any:
+    return math.log1p(value) if isinstance(value, float) else np.log1p(value)
+
+
+def _log_size(pixels: Any) -> Any:
+    return math.log(max(pixels, 1.0)) if isinstance(pixels, float) else np.log(np.maximum(pixels, 1))
 
 
 def _number(value: Column | float) -> Floats | float:

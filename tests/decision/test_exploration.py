@@ -37,7 +37,8 @@ def test_propensities_sum_to_one_and_the_chosen_one_is_positive(seed: int, epsil
 
 def test_propensities_are_shares_of_draws_mixed_with_the_uniform() -> None:
     made = choice(5, epsilon=0.2)
-    sampled = sampled_pctr(np.arange(1, 5), np.full(4, 0.01), np.full(4, 0.5), 5, DRAWS)
+    odds, noise = np.full(4, np.log(0.01 / 0.99)), chance.noise(5, np.arange(1, 5), DRAWS)
+    sampled = sampled_pctr(odds, np.full(4, 0.5), noise)
     won = np.bincount((np.linspace(1.0, 1.3, 4)[:, None] * sampled).argmax(0), minlength=4)
     assert made.propensity == pytest.approx(0.8 * won / 64 + 0.2 / 4)
 
