@@ -22,6 +22,7 @@ import redis
 
 from adplatform.core.line import Line, packed
 from adplatform.decision.types import Candidate, IntArray, Pick, Seen
+from adplatform.decision.variety import Counter
 from adplatform.learning.hidden import hidden_from, hide_key
 from adplatform.learning.statistics import visitor_key
 
@@ -46,11 +47,10 @@ def cap_field(scope: str, id: int, window_seconds: int, at: datetime) -> bytes:
     return f"{scope}:{id}:{window_seconds}:{int(at.timestamp()) // window_seconds}".encode()
 
 
-def fields_of(candidate: Candidate, at: datetime) -> list[bytes]:
-    """The fields that an impression of this candidate raises."""
-    return [
-        cap_field(cap.scope, candidate.id_in(cap.scope), cap.window_seconds, at) for cap in candidate.caps
-    ]
+def fields_of(candidate: Candidate, at: datetime, also: Iterable[Counter] = ()) -> list[bytes]:
+    """The fields that an impression of this candidate raises, each once; `also` beside those of its caps."""
+    caps = [(cap.scope, candidate.id_in(cap.scope), cap.window_seconds) for cap in candidate.caps]
+    return [cap_field(*one, at) for one in dict.fromkeys([*caps, *also])]
 
 
 @lru_cache(maxsize=100_000)  # fields name ads and windows, not visitors: the same ones come again and again
@@ -120,14 +120,22 @@ class CapCounter:
         self._waiting: deque[tuple[str, list[bytes], list[bytes]]] = deque(maxlen=100_000)
         self._counted: OrderedDict[bytes, None] = OrderedDict()
 
-    def count(self, decision_id: bytes, visitor: bytes, candidate: Candidate, at: datetime) -> None:
-        """Note an impression, once per decision; without a visitor or caps there is nothing to count."""
-        if not visitor or not candidate.caps or decision_id in self._counted:
+    def count(
+        self,
+        decision_id: bytes,
+        visitor: bytes,
+        candidate: Candidate,
+        at: datetime,
+        also: tuple[Counter, ...] = (),
+    ) -> None:
+        """Note an impression, once per decision; without a visitor, or caps and counters `also` to raise, there is
+        nothing to count."""
+        if not visitor or not (candidate.caps or also) or decision_id in self._counted:
             return
         self._counted[decision_id] = None
         if len(self._counted) > _REMEMBERED:
             self._counted.popitem(last=False)
-        self._waiting.append((visitor.hex(), fields_of(candidate, at), []))
+        self._waiting.append((visitor.hex(), fields_of(candidate, at, also), []))
 
     def forget(self, pseudonym: str, past: list[bytes]) -> None:
         """Drop the fields of windows that have passed."""

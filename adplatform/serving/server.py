@@ -24,6 +24,7 @@ import redis
 
 from adplatform import settings
 from adplatform.core import ids
+from adplatform.decision import variety
 from adplatform.events.records import FeedbackGiven, PixelConversion, Served, TokenEvent, pack
 from adplatform.events.spool import Spool
 from adplatform.events.stream import EventStream, connect
@@ -126,7 +127,9 @@ class Server:
             return
         row = snapshot.rows_by_creative.get(served.creative_id)
         if row is not None:
-            self.caps.count(served.decision_id, served.visitor, snapshot.candidates[row], at)
+            candidate = snapshot.candidates[row]
+            also = variety.counters_of(candidate) if snapshot.counts_variety else ()
+            self.caps.count(served.decision_id, served.visitor, candidate, at, also)
 
     def record_feedback(self, given: FeedbackGiven) -> None:
         """Make durable what a visitor says, and true at the next request where Valkey answers; where it does not,

@@ -209,3 +209,28 @@ def test_a_slot_without_rules_says_nothing_more(serve, ask) -> None:
     market = serve()
     assert asked(ask, slot) == {"ads": [], "no_ad": "no_candidates"}
     assert market.server.snapshot.fallbacks == {}
+
+
+def test_a_site_that_asks_for_variety_shows_another_advertiser_next(serve, ask) -> None:
+    site = factories.site(variety=1.0)
+    slot = factories.slot(site)
+    bids = {"bid_strategy": "manual_cpm", "category": "cars"}
+    first = m.ad(campaign=bids, line_item={"bid_micros": 3 * m.MICROS})
+    m.ad(campaign=bids | {"category": "golf"}, line_item={"bid_micros": 2 * m.MICROS})
+    market = serve()
+    body = {"user": {"id": "reader-1", "consent": m.AGREED}}
+
+    def shown() -> str:
+        (ad,) = asked(ask, slot, **body)["ads"]
+        ask("GET", ad["impression_url"].partition("/e/i/")[1] + ad["impression_url"].partition("/e/i/")[2])
+        market.server.flush()
+        return ad["creative_id"]
+
+    seen = [shown() for _ in range(4)]
+    assert seen[0] == str(first.public_id)
+    assert len(set(seen[:2])) == 2  # 3.00 counts 3 / (1 + 1 + 1/2) = 1.20 after one impression
+    site.variety = 0.0
+    site.save()
+    market.publish()
+    assert not market.server.snapshot.counts_variety
+    assert shown() == str(first.public_id)
