@@ -83,7 +83,7 @@ class AlignedCounts:
     order that they make.
 
     Both follow the counters within `STEP`: they are what costs most, and an ad's place among thousands does not hang on
-    its last impression. `stood_on` are the rates and impressions that they were computed from.
+    its last impression. `stood_on` are the first rows of `ads` that they were computed from.
     """
 
     view: View
@@ -98,7 +98,7 @@ class AlignedCounts:
 
     def by_level(self, rows: Ints) -> dict[str, Floats]:
         """Counters of these ads at each of their levels, as Counts.at has them."""
-        return {name: getattr(self.view, name).table[:, places[rows]] for name, places in self.places.items()}
+        return {name: _at(getattr(self.view, name), places[rows]) for name, places in self.places.items()}
 
 
 class Models:
@@ -198,10 +198,10 @@ class Models:
         if before is not None and _same_ads(view, before.view):
             return replace(before, view=view)
         places = {name: _places(name, view, aligned, before) for name in counters.ADS}
-        levels = {name: getattr(view, name).table[:, found] for name, found in places.items()}
+        levels = {name: _at(getattr(view, name), found) for name, found in places.items()}
         side = features.ad_side(overall(view) | of_ads(levels, faded=_UNFADED))
-        ads, impressions = side.table(), levels["creative"][0]
-        stood_on = np.stack([*ads[:4], impressions])
+        ads = side.table()
+        stood_on = ads[:4]
         if before is None:
             standing, shortlist = self._standing(stood_on), None
         else:
@@ -214,7 +214,7 @@ class Models:
             places,
             ads,
             float(side.overall),
-            impressions,
+            levels["creative"][0],
             standing,
             stood_on,
             shortlist,
@@ -234,7 +234,8 @@ class Models:
     def _standing(self, of: Floats) -> Floats:
         """From rows of `AlignedCounts.stood_on`."""
         side = features.AdSide._make((*of[:4], *of[:4], 0.0))  # recent sums play no part in it
-        return self.first_stage.standing(side) + OPTIMISM * online.posterior_sd(of[4], of[0], self.belief)
+        sd = online.posterior_sd(np.expm1(of[2]), of[0], self.belief)
+        return self.first_stage.standing(side) + OPTIMISM * sd
 
     def prepare(self, fixed: Sequence[Candidate], view: View) -> None:
         """Compute everything of a new view ahead of the first request that needs it. Call it from the background."""
@@ -258,8 +259,14 @@ def _places(name: str, view: View, aligned: Aligned, before: AlignedCounts | Non
 def _moved(before: Floats, now: Floats) -> Any:
     """Which columns of `AlignedCounts.stood_on` differ by a step: a rate by that share, impressions by that factor."""
     rates = np.abs(now[:2] - before[:2]) > STEP * before[:2]
-    known = np.abs(now[2:4] - before[2:4]) > STEP
-    return rates.any(axis=0) | known.any(axis=0)
+    known = np.abs(now[2:] - before[2:]) > STEP
+    return rates[0] | rates[1] | known[0] | known[1]
+
+
+def _at(counts: Counts, places: Ints) -> Floats:
+    """Counts.at by places: `take` within known bounds is four times as fast as indexing."""
+    found: Floats = counts.table.take(places, axis=1, mode="clip")
+    return found
 
 
 def overall(view: View) -> dict[str, Any]:
