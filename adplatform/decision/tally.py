@@ -19,7 +19,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -34,6 +34,7 @@ OUTCOMES: tuple[str, ...] = (*(reason.value for reason in NoAd), WON)
 
 _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _CODES = len(OUTCOMES)
+_WON = _CODE[WON]
 _BATCH = 16  # decisions that wait to be counted together: an adder works best on many
 _MOST_PAGES = 48  # hours and sources that are open at once: more only when the past is replayed
 
@@ -67,14 +68,15 @@ class Planes:
         while carried:
             if level == len(self._levels):
                 self._levels.append([])
-            held = self._levels[level]
-            held += carried
+            held = self._levels[level] + carried
             carried = []
-            while len(held) > 2:
-                a, b, c = held.pop(), held.pop(), held.pop()
-                either = a ^ b
-                held.append(either ^ c)
-                carried.append(a & b | either & c)
+            total = held[0]
+            for place in range(1, len(held) - 1, 2):
+                one, other = held[place], held[place + 1]
+                either = total ^ one
+                carried.append(total & one | either & other)
+                total = either ^ other
+            self._levels[level] = [total] if len(held) % 2 else [total, held[-1]]
             level += 1
 
     def counts(self, size: int) -> IntArray:
@@ -91,8 +93,7 @@ class LineItems:
 
     def __init__(self, fixed: CandidateSet) -> None:
         self.fixed = fixed
-        line_item = np.fromiter((one.line_item_id for one in fixed), np.int64, len(fixed))
-        is_last = np.append(line_item[1:] != line_item[:-1], True)[: len(fixed)]
+        is_last = np.append(fixed.line_item_id[1:] != fixed.line_item_id[:-1], True)[: len(fixed)]
         self.last: IntArray = np.flatnonzero(is_last)
         self.of_row: IntArray = np.cumsum(is_last) - is_last
         self.everybody = (1 << len(fixed)) - 1
@@ -178,9 +179,11 @@ class _Page:
         sort = self._sort_whole if self.line_items.lower else self._sort_single
         for number, outcome in enumerate(outcomes):
             sort(outcome, bitmaps)
-            late += [(one.rows, _CODE[one.reason], number) for one in outcome.refused if one.rows is not None]
+            for refused in outcome.refused:
+                if refused.rows is not None:
+                    late.append((refused.rows, _CODE[refused.reason], number))
             if outcome.picks:
-                late.append((np.array([pick.row for pick in outcome.picks]), _CODE[WON], number))
+                late.append((np.array([pick.row for pick in outcome.picks]), _WON, number))
         for reason, held in bitmaps.items():
             self._planes[reason].add(held)
         if late:
@@ -234,17 +237,17 @@ class _Page:
         codes = sorted(columns)
         table = np.stack([columns[code] for code in codes], axis=1) if codes else np.zeros((0, 0), np.int64)
         met = np.flatnonzero(table.any(axis=1))
-        ads = [line_items.fixed[row] for row in line_items.last[met].tolist()]
+        ads = line_items.last[met]
         return Counted(
             hour=self.hour,
             source=self.source,
             outcomes=tuple(OUTCOMES[code] for code in codes),
-            line_item=np.array([ad.line_item_id for ad in ads], np.int64),
-            campaign=np.array([ad.campaign_id for ad in ads], np.int64),
-            advertiser=np.array([ad.advertiser_id for ad in ads], np.int64),
+            line_item=line_items.fixed.line_item_id[ads],
+            campaign=line_items.fixed.campaign_id[ads],
+            advertiser=line_items.fixed.advertiser_id[ads],
             counts=table[met],
         )
 
 
 def _hour_of(at: datetime) -> datetime:
-    return at - timedelta(minutes=at.minute, seconds=at.second, microseconds=at.microsecond)
+    return at.replace(minute=0, second=0, microsecond=0)

@@ -127,7 +127,8 @@ def _creatives(at: datetime) -> Sequence[Creative]:
             f"{campaign}currency": F(f"{campaign}organisation__currency"),
         },
     )
-    return list(rows.select_related("line_item__campaign__organisation").order_by("pk"))
+    # Ads of a line item stand side by side, which decision.tally counts on.
+    return list(rows.select_related("line_item__campaign__organisation").order_by("line_item_id", "pk"))
 
 
 def _has_valid_targeting(line_item: LineItem) -> bool:
