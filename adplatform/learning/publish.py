@@ -7,6 +7,7 @@ text that has no vector yet is left out, and its creative is scored by statistic
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 
 from adplatform.inventory.models import Site
-from adplatform.learning import beliefs, embeddings, registry, served
+from adplatform.learning import beliefs, embeddings, registry, served, trial
 from ml import artifacts
 from ml.ctr.first_stage import SHORT_DIMENSIONS, axes_of
 from ml.schema import Ints, Vectors
 from ml.text.matcher import Matcher
+
+log = logging.getLogger(__name__)
 
 CANARY = "canary"  # folder within the models' one
 SIMILARITY_WEIGHT = 4.0  # log odds per unit of cosine similarity, where nothing was trained
@@ -50,19 +54,50 @@ def site_text(site: Site) -> str:
 
 
 def write_models(
-    folder: Path | str, *, creatives: Sequence[CreativeText], sites: Sequence[SiteText]
+    folder: Path | str,
+    *,
+    creatives: Sequence[CreativeText],
+    sites: Sequence[SiteText],
+    last: Path | None = None,
 ) -> dict[str, str]:
     """Fill the folder from what exists now; returns the versions {"matcher", "blender", "encoder"}.
 
-    A canary has a folder of the same form below it. A canary that cannot be read ends, and the champion serves.
+    Champions that are broken or do not pass their trial (`trial`) do not serve: then the models of `last`, the folder of
+    the snapshot before, go on, and where these are broken too, ads are chosen by prior. A canary has a folder of the same
+    form below it. A canary that cannot be read ends, and the champion serves.
     """
     root = Path(folder)
     champions = registry.champions()
-    _write_pair(root, champions, creatives, sites, {})
+    try:
+        _write_pair(root, champions, creatives, sites, {})
+    except artifacts.ArtifactError as error:
+        log.error("the champions %s cannot serve: %s", champions.names, error)
+        return _write_last(root, last, creatives, sites)
     canary = registry.staged(registry.Stage.CANARY)
     if canary is not None:
         _write_canary(root / CANARY, canary, creatives, sites)
     return champions.names
+
+
+def _write_last(
+    root: Path, last: Path | None, creatives: Sequence[CreativeText], sites: Sequence[SiteText]
+) -> dict[str, str]:
+    """The last good models as they are, or none: creatives that came since have no vector."""
+    shutil.rmtree(root, ignore_errors=True)
+    try:
+        if last is None:
+            raise artifacts.ArtifactError("there is no snapshot before")
+        manifest = artifacts.verify(last, kind=served.KIND)
+        names: dict[str, str] = json.loads(artifacts.read(last, manifest, served.SETTINGS))["versions"]
+        if (last / served.BLENDER).exists():
+            artifacts.verify(last / served.BLENDER, kind=registry.Kind.BLENDER)
+        shutil.copytree(last, root, ignore=shutil.ignore_patterns(CANARY))
+    except artifacts.ArtifactError as error:
+        log.error("no last good models, ads are chosen by prior: %s", error)
+        nothing = registry.Pair(None, None)
+        _write_pair(root, nothing, creatives, sites, {})
+        return nothing.names
+    return names
 
 
 def _write_canary(
@@ -90,17 +125,19 @@ def _write_pair(
     versions = pair.names
     loaded = registry.load_matcher(pair.matcher) if pair.matcher else None
     files = _write_vectors(root, versions["encoder"], loaded, creatives, sites)
-    settings = {
+    told = {
         "versions": versions,
         "bias": loaded.bias if loaded else 0.0,
         "text_weight": 1.0 if loaded else SIMILARITY_WEIGHT,
         "belief": asdict(beliefs.serving()),
         **more,
     }
-    (root / served.SETTINGS).write_text(json.dumps(settings))
+    (root / served.SETTINGS).write_text(json.dumps(told))
     if pair.blender is not None:
-        artifacts.verify(registry.folder_of(pair.blender), kind=registry.Kind.BLENDER)
-        shutil.copytree(registry.folder_of(pair.blender), root / served.BLENDER, dirs_exist_ok=True)
+        own = registry.folder_of(pair.blender)
+        artifacts.verify(own, kind=registry.Kind.BLENDER)
+        trial.hold(own, passed=Path(settings.MODELS_DIR) / trial.PASSED)
+        shutil.copytree(own, root / served.BLENDER, dirs_exist_ok=True)
     now = datetime.now(UTC).isoformat()
     artifacts.write(
         root,
@@ -123,6 +160,8 @@ def _write_vectors(
     ids, V = _known([(one.id, one.text) for one in creatives], encoder_id)
     site_ids, U = _known([(one.id, one.text) for one in sites], encoder_id)
     projected = matcher.project(V) if matcher and len(V) else V
+    if not np.isfinite(projected).all():
+        raise artifacts.ArtifactError("the matcher gives vectors that are no numbers")
     arrays: dict[str, Any] = {
         served.CREATIVE_IDS: ids,
         served.CREATIVES: _with_nothing(projected),

@@ -19,6 +19,7 @@ from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.shortlist import Shortlist
 from adplatform.decision.types import Candidate
 from adplatform.learning.statistics import (
+from adplatform.learning import trial
     PROFILE,
     PROFILE_ENCODER,
     REMEMBERED,
@@ -139,7 +140,7 @@ class Models:
         return cls(
             creatives=Projected(_array(root / CREATIVE_IDS), _array(root / CREATIVES)),
             sites=Projected(_array(root / SITE_IDS), _array(root / SITES)),
-            blender=CompiledBlender.load(root / BLENDER) if (root / BLENDER).exists() else None,
+            blender=_blender(root / BLENDER),
             conversion=ConversionModel.load(root / BLENDER) if (root / BLENDER).exists() else None,
             settings=settings,
             short=_array(root / SHORT) if SHORT in manifest.files else None,
@@ -270,6 +271,15 @@ def _at(counts: Counts, places: Ints) -> Floats:
 
 
 def overall(view: View) -> dict[str, Any]:
+def _blender(folder: Path) -> CompiledBlender | None:
+    """The trees, if there are any; UnfitError where they are slow here, or their values no numbers."""
+    if not folder.exists():
+        return None
+    blender = CompiledBlender.load(folder)
+    trial.check(blender)
+    return blender
+
+
     """ml.ctr.counters.Raw's numbers of everything."""
     return dict(zip(("global_impressions", "global_clicks", "global_expected"), view.overall, strict=True))
 
