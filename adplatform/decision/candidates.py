@@ -73,5 +73,4 @@ class CandidateSet(Sequence[Candidate]):
 
     def row_of(self, creative_id: int) -> int | None:
         """Where a creative stands, None where it does not."""
-        rows = self.eligibility.rows_by["creative_id"].get(creative_id)
-        return None if rows is None else int(rows[0])
+        return self.eligibility.rows_by["creative_id"].first(creative_id)

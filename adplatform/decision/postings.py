@@ -30,10 +30,11 @@ def bits_of(flags: BoolArray) -> int:
 
 def rows_of(bits: int, size: int) -> IntArray:
     """The candidates whose bit is set, ascending."""
-    raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
-    held = np.flatnonzero(raw)  # few of many: only bytes that hold something are unpacked
-    found = np.flatnonzero(np.unpackbits(raw[held], bitorder="little"))
-    rows: IntArray = held[found >> 3] * 8 + (found & 7)
+    words = np.frombuffer(bits.to_bytes((size + 63) // 64 * 8, "little"), np.uint64)
+    (held,) = words.nonzero()  # few of many: only words that hold something are unpacked
+    flags = np.unpackbits(words[held].view(np.uint8), bitorder="little")
+    (found,) = flags.view(np.bool_).nonzero()  # numpy counts flags many times faster than numbers
+    rows: IntArray = held[found >> 6] * 64 + (found & 63)
     return rows
 
 
@@ -148,6 +149,11 @@ class RowsBy(Mapping[int, IntArray]):
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def first(self, id: int) -> int | None:
+        """The first row of an id, None where it has none."""
+        rows = self.get(id)
+        return None if rows is None else int(rows[0])
 
     def bits(self, ids: Iterable[int]) -> int:
         """The candidates of any of these ids."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from adplatform.decision.candidates import CandidateSet
+from adplatform.decision.columns import Columns
 from adplatform.decision.shortlist import Shortlist
 from adplatform.decision.types import Candidate
 from adplatform.learning.statistics import (
@@ -25,7 +26,6 @@ from adplatform.learning import trial
     REMEMBERED,
     Counts,
     View,
-    frequency_field,
     of_ads,
 )
 from ml import artifacts, online
@@ -72,7 +72,6 @@ class Aligned:
     ids: Mapping[str, Ints]  # by ml.ctr.counters.ADS
     pcvr: Floats
     pcvr_base: Floats  # log odds, where a conversion model serves
-    frequency: list[bytes]
     vector_row: Ints
     has_vector: Any
 
@@ -165,18 +164,15 @@ class Models:
         """The candidate list as columns, kept for as long as the same list is asked for."""
         known = self._aligned
         if known is None or known.fixed is not fixed:
-            ids = {
-                name: np.array([candidate.id_in(name) for candidate in fixed], np.int64)
-                for name in counters.ADS
-            }
+            numbers = (fixed.columns if isinstance(fixed, CandidateSet) else Columns.of(fixed)).numbers
+            ids = {name: numbers[f"{name}_id"] for name in counters.ADS}
             rows = self.creatives.rows(ids["creative"])
-            pcvr = np.array([candidate.pcvr for candidate in fixed], np.float64)
+            pcvr = numbers["pcvr"]
             known = Aligned(
                 fixed=fixed,
                 ids=ids,
                 pcvr=pcvr,
                 pcvr_base=self.conversion.base(pcvr) if self.conversion else pcvr,
-                frequency=[frequency_field(number) for number in ids["line_item"].tolist()],
                 vector_row=rows,
                 has_vector=rows < len(self.creatives.ids),
             )

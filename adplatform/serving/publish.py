@@ -24,8 +24,8 @@ from adplatform.events.stream import connect
 from adplatform.inventory.models import Site
 from adplatform.learning.publish import CreativeText, SiteText, site_text, write_models
 
-from . import live
-from .snapshot import CONTENTS, CURRENT, FORMAT, MANIFEST, MODELS, Contents, Manifest, sha256
+from . import columns, live
+from .snapshot import CONTENTS, CURRENT, FORMAT, MANIFEST, MODELS, CandidateRow, Contents, Manifest, sha256
 
 KEPT = 3
 _LOCK = 4101  # one build at a time
@@ -37,13 +37,14 @@ def publish(*, at: datetime, folder: Path | None = None, hot: redis.Redis | None
     root.mkdir(parents=True, exist_ok=True)
     with _one_builder():
         budgets.sync(at=at)
-        contents, creatives, sites = _read(at)
+        contents, rows, creatives, sites = _read(at)
         building = root / f".{contents.version}"
         building.mkdir()
         try:
             contents.versions |= write_models(
                 building / MODELS, creatives=creatives, sites=sites, last=_last_models(root)
             )
+            columns.write(building, rows)
             _write(building, contents)
             building.rename(root / contents.version)
         except BaseException:
@@ -71,7 +72,7 @@ def _one_builder() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
 
-def _read(at: datetime) -> tuple[Contents, list[CreativeText], list[SiteText]]:
+def _read(at: datetime) -> tuple[Contents, list[CandidateRow], list[CreativeText], list[SiteText]]:
     with _consistent_view():
         rows = live.candidates(at)
         rights = live.rights(rows)
@@ -80,7 +81,7 @@ def _read(at: datetime) -> tuple[Contents, list[CreativeText], list[SiteText]]:
             version=f"{at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
             built_at=at,
             slots=live.slots(rights),
-            candidates=rows,
+            ads=len(rows),
             keys=live.keys(at),
             landings=live.long_landings(),
             versions={},
@@ -90,7 +91,7 @@ def _read(at: datetime) -> tuple[Contents, list[CreativeText], list[SiteText]]:
         texts = live.texts(rows)
         creatives = [CreativeText(pk, text, language) for pk, text, language in texts]
         sites = [SiteText(site.pk, site_text(site)) for site in Site.objects.filter(is_active=True)]
-    return contents, creatives, sites
+    return contents, rows, creatives, sites
 
 
 @contextmanager

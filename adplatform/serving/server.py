@@ -125,7 +125,7 @@ class Server:
         snapshot = self.snapshots.current
         if kind != "impression" or snapshot is None or served.source == "test":
             return
-        row = snapshot.rows_by_creative.get(served.creative_id)
+        row = snapshot.candidates.row_of(served.creative_id)
         if row is not None:
             candidate = snapshot.candidates[row]
             also = variety.counters_of(candidate) if snapshot.counts_variety else ()

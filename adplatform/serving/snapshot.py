@@ -17,16 +17,17 @@ from pathlib import Path
 import msgspec
 
 from adplatform.core.http import host_of
-from adplatform.decision import experiments, targeting
+from adplatform.decision import experiments
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.rules import OperatorRule, RuleAction, RuleIndex
-from adplatform.decision.types import BidStrategy, Candidate, Cap, CapScope, Slot, Targeting
+from adplatform.decision.types import IntArray, Slot
 from adplatform.learning.served import Models
 from adplatform.learning.statistics import View
 
-from . import fallback
+from . import columns, fallback
+from .columns import Ads
 from .fallback import Fallback, FallbackRow, HouseAdRow
-from .render import Ad, AdText, prepared
+from .render import AdText
 from .rights import RightsRow
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 CURRENT = "current"
 CONTENTS, MANIFEST, MODELS = "contents.msgpack", "manifest.json", "models"
 CANARY, SETTINGS = "canary", "models.json"
-FORMAT = 1
+FORMAT = 2
 
 
 class BrokenSnapshotError(ValueError):
@@ -145,13 +146,14 @@ class RuleRow(msgspec.Struct):
 
 
 class Contents(msgspec.Struct):
-    """Everything of contents.msgpack. `landings`: URLs of creatives that are too long for a token, live or not."""
+    """Everything of contents.msgpack, which is all but the ads (`columns`) and the models. `ads`: how many there are;
+    `landings`: URLs of creatives that are too long for a token, live or not."""
 
     format: int
     version: str
     built_at: datetime
     slots: list[SlotRow]
-    candidates: list[CandidateRow]
+    ads: int
     keys: list[KeyRow]
     landings: dict[int, str]
     versions: dict[str, str]
@@ -189,9 +191,8 @@ class Snapshot:
     languages: Mapping[int, str]  # of sites
     domains: frozenset[str]
     candidates: CandidateSet
-    rows_by_campaign: Mapping[int, list[int]]
-    rows_by_creative: Mapping[int, int]
-    ads: Mapping[int, Ad]  # by creative
+    rows_by_campaign: Mapping[int, IntArray]
+    ads: Ads  # by creative
     keys: Mapping[str, KeyRow]
     landings: Mapping[int, str]
     models: Models
@@ -199,6 +200,7 @@ class Snapshot:
     rules: RuleIndex | None = None  # None where no rule names a candidate: it then costs nothing
     canary: Canary | None = None
     fallbacks: Mapping[int, Fallback] = field(default_factory=dict)  # by slot that has one
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each, by its name
     counts_variety: bool = False  # whether a site asks for variety: then impressions are counted for it
 
     def models_for(self, unit: str) -> Models:
@@ -219,8 +221,10 @@ class Snapshot:
 
     def landing_url(self, creative_id: int) -> str:
         """Where a click on a creative leads, '' where the snapshot does not know."""
-        ad = self.ads.get(creative_id)
-        return ad.landing_url if ad is not None else self.landings.get(creative_id, "")
+        try:
+            return self.ads.landing_url(creative_id)
+        except KeyError:
+            return self.landings.get(creative_id, "")
 
 
 def sha256(path: Path) -> str:
@@ -228,8 +232,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(folder: Path) -> Snapshot:
-    """Check every hash, then read; BrokenSnapshotError where anything is missing, changed or not understood."""
+def load(folder: Path, before: Snapshot | None = None) -> Snapshot:
+    """Check every hash, then read; BrokenSnapshotError where anything is missing, changed or not understood.
+
+    `before`: the snapshot in use. What its files and these have in common is not made again.
+    """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
         for name, wanted in manifest.files.items():
@@ -238,7 +245,7 @@ def load(folder: Path) -> Snapshot:
         contents = msgspec.msgpack.decode((folder / CONTENTS).read_bytes(), type=Contents)
         if contents.format != FORMAT:
             raise BrokenSnapshotError(f"format {contents.format} instead of {FORMAT}")
-        return _assembled(contents, Models.load(folder / MODELS), _canary(folder / MODELS / CANARY))
+        return _assembled(folder, contents, manifest.files, before)
     except BrokenSnapshotError:
         raise
     except Exception as error:  # whatever is wrong with a file, the last good snapshot stays
@@ -257,9 +264,15 @@ def _canary(folder: Path) -> Canary | None:
         return None
 
 
-def _assembled(contents: Contents, models: Models, canary: Canary | None) -> Snapshot:
-    rules: dict[str, Targeting] = {}
-    candidates = CandidateSet([_candidate(row, rules) for row in contents.candidates])
+def _assembled(
+    folder: Path, contents: Contents, files: Mapping[str, str], before: Snapshot | None
+) -> Snapshot:
+    is_as_before = before is not None and before.files.get(columns.ADS) == files[columns.ADS]
+    candidates, ads = columns.read(
+        folder,
+        ads=before.ads if before and is_as_before else None,
+        index=before.candidates.eligibility if before and is_as_before else None,
+    )
     index = RuleIndex([row.rule() for row in contents.rules], candidates)
     return Snapshot(
         version=contents.version,
@@ -269,14 +282,14 @@ def _assembled(contents: Contents, models: Models, canary: Canary | None) -> Sna
         domains=frozenset(row.domain for row in contents.slots),
         candidates=candidates,
         rows_by_campaign=candidates.rows_by("campaign_id"),
-        rows_by_creative={row.creative_id: number for number, row in enumerate(contents.candidates)},
-        ads={row.creative_id: prepared(row.text, row.landing_url) for row in contents.candidates},
+        ads=ads,
         keys={row.prefix: row for row in contents.keys},
         landings=contents.landings,
-        models=models,
+        models=Models.load(folder / MODELS),
         versions={**contents.versions, "snapshot": contents.version},
         rules=index or None,
-        canary=canary,
+        canary=_canary(folder / MODELS / CANARY),
+        files=files,
         fallbacks=fallback.prepared(
             ((row.id, row.width, row.height, row.fallback) for row in contents.slots if row.fallback),
             contents.house_ads,
@@ -304,43 +317,6 @@ def _slot(row: SlotRow) -> Slot:
     )
 
 
-def _candidate(row: CandidateRow, rules: dict[str, Targeting]) -> Candidate:
-    if row.targeting not in rules:  # creatives of a line item, and often whole campaigns, share theirs
-        rules[row.targeting] = targeting.parse(msgspec.json.decode(row.targeting))
-    return Candidate(
-        creative_id=row.creative_id,
-        line_item_id=row.line_item_id,
-        campaign_id=row.campaign_id,
-        advertiser_id=row.advertiser_id,
-        creative_public_id=row.creative_public_id,
-        line_item_public_id=row.line_item_public_id,
-        campaign_public_id=row.campaign_public_id,
-        advertiser_public_id=row.advertiser_public_id,
-        format=row.text.format,
-        width=row.text.width,
-        height=row.text.height,
-        currency=row.currency,
-        language=row.language,
-        category=row.category,
-        attributes=frozenset(row.attributes),
-        landing_domain=host_of(row.landing_url),
-        targeting=rules[row.targeting],
-        bid_strategy=BidStrategy(row.bid_strategy),
-        bid_micros=row.bid_micros,
-        target_roas_bp=row.target_roas_bp,
-        value_micros=row.value_micros,
-        pcvr=row.pcvr,
-        pace=row.pace,
-        remaining_micros=row.remaining_micros,
-        start_at=row.start_at,
-        end_at=row.end_at,
-        caps=tuple(Cap(CapScope(cap.scope), cap.limit, cap.window_seconds) for cap in row.caps),
-        time_zone=row.time_zone,
-        impressions=row.impressions,
-        clicks=row.clicks,
-    )
-
-
 class SnapshotHolder:
     """The snapshot in use. `poll` swaps a newer one in; until there is one, `current` is None."""
 
@@ -360,7 +336,7 @@ class SnapshotHolder:
         if not version or version in (known, self._refused_version) or "/" in version:
             return False
         try:
-            loaded = load(self.folder / version)
+            loaded = load(self.folder / version, self.current)
         except BrokenSnapshotError as error:
             self.refused += 1
             self._refused_version = version

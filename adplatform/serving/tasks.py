@@ -17,6 +17,6 @@ def snapshot(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress)
     from . import publish
 
     contents = publish.preview(at=at) if dry_run else publish.publish(at=at)
-    counts = {"ads": len(contents.candidates), "slots": len(contents.slots), "api_keys": len(contents.keys)}
+    counts = {"ads": contents.ads, "slots": len(contents.slots), "api_keys": len(contents.keys)}
     verb = "Would publish" if dry_run else "Published"
     return Outcome(f"{verb} {counts['ads']} ads for {counts['slots']} slots as {contents.version}.", counts)

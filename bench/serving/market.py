@@ -32,7 +32,7 @@ from adplatform.learning.statistics import (
     visitor_key,
     write,
 )
-from adplatform.serving import consent, snapshot
+from adplatform.serving import columns, consent, snapshot
 from adplatform.serving.counters import cap_field, cap_key
 from adplatform.serving.render import AdText
 from ml import artifacts
@@ -65,11 +65,12 @@ def write_market(root: Path, *, line_items: int, slots: int, seed: int) -> list[
         version="bench",
         built_at=clock.now(),
         slots=rows,
-        candidates=[candidate_row(number, rng) for number in range(1, line_items + 1)],
+        ads=line_items,
         keys=[],
         landings={},
         versions={"matcher": "bench", "blender": "bench", "encoder": "bench"},
     )
+    columns.write(folder, [candidate_row(number, rng) for number in range(1, line_items + 1)])
     write_models(folder / snapshot.MODELS, line_items=line_items, sites=slots, seed=seed)
     (folder / snapshot.CONTENTS).write_bytes(msgspec.msgpack.encode(contents))
     files = {

@@ -56,7 +56,7 @@ class Command(BaseCommand):
             outbox.failed(rows)
             raise
         outbox.done(rows, at=clock.now())
-        self.stdout.write(f"{contents.version}: {len(contents.candidates)} ads, {len(rows)} changes")
+        self.stdout.write(f"{contents.version}: {contents.ads} ads, {len(rows)} changes")
         return len(rows)
 
     def _listen(self, stopping: threading.Event) -> None:
