@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django import forms
@@ -13,8 +12,8 @@ from django.utils.translation import gettext_lazy
 from adplatform.accounts.models import Organisation
 from adplatform.core.forms import MoneyField, RadioCards, set_currency
 from adplatform.inventory.models import AdFormat, AdSlot, Site
+from adplatform.inventory.rights import DOMAIN
 
-_DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}|localhost", re.ASCII)
 SIZES = [
     ("300x250", "300×250"),
     ("728x90", "728×90"),
@@ -66,7 +65,7 @@ class SiteForm(forms.Form):
     def clean_domain(self) -> str:
         domain: str = self.cleaned_data["domain"].strip().lower()
         domain = domain.removeprefix("https://").removeprefix("http://").removesuffix("/")
-        if not _DOMAIN.fullmatch(domain):
+        if not DOMAIN.fullmatch(domain):
             raise ValidationError(_("This is not a domain. Write it as in newsroom.example."))
         others = Site.objects.filter(publisher=self.publisher, domain=domain)
         if (others.exclude(pk=self.site.pk) if self.site else others).exists():

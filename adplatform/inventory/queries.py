@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+from uuid import UUID
+
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.shortcuts import get_object_or_404
 
 from adplatform.accounts.models import Organisation, User
 from adplatform.accounts.queries import memberships_of
-from adplatform.inventory.models import AdSlot, Site
+from adplatform.inventory.models import AdSlot, BlockRule, CompetingPair, FloorRule, HouseAd, Scoped, Site
+
+Rule = TypeVar("Rule", bound=Scoped)
 
 
 def site_for(user: User, public_id: str) -> Site:
@@ -38,6 +43,40 @@ def slots_of(publisher: Organisation) -> QuerySet[AdSlot]:
         .select_related("site")
         .order_by("site__name", "position", "name", "pk")
     )
+
+
+def rules_of(model: type[Rule], publisher: Organisation) -> QuerySet[Rule]:
+    """The publisher's rules of one kind that hold, with what they name."""
+    found = model._default_manager.filter(publisher=publisher, removed_at__isnull=True)
+    related = ["site", "slot__site", "created_by", *(["advertiser"] if model is BlockRule else [])]
+    return found.select_related(*related)
+
+
+def removed_rules_of(model: type[Rule], publisher: Organisation) -> QuerySet[Rule]:
+    """Those that were taken away, the last one first."""
+    found = model._default_manager.filter(publisher=publisher, removed_at__isnull=False)
+    return found.select_related("site", "slot__site").order_by("-removed_at")
+
+
+def block_for(user: User, public_id: UUID | str) -> BlockRule:
+    return _rule_for(BlockRule, user, public_id)
+
+
+def floor_for(user: User, public_id: UUID | str) -> FloorRule:
+    return _rule_for(FloorRule, user, public_id)
+
+
+def house_ad_for(user: User, public_id: UUID | str) -> HouseAd:
+    return _rule_for(HouseAd, user, public_id)
+
+
+def _rule_for(model: type[Rule], user: User, public_id: UUID | str) -> Rule:
+    rules = model._default_manager.select_related("publisher", "site", "slot__site")
+    return get_object_or_404(rules.filter(publisher__in=_organisations(user)), public_id=public_id)
+
+
+def pairs_of(publisher: Organisation) -> QuerySet[CompetingPair]:
+    return CompetingPair.objects.filter(publisher=publisher).select_related("first", "second")
 
 
 def _organisations(user: User) -> QuerySet[Organisation]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from adplatform.decision.floors import Floor, ordered
-from adplatform.decision.rules import folded
+from adplatform.inventory.blocks import resolved
 from adplatform.inventory.categories import Graph
 from adplatform.inventory.models import (
     AdFormat,
@@ -26,7 +26,6 @@ from adplatform.inventory.models import (
 from .fallback import FallbackRow, HouseAdRow
 from .rights import RightsRow
 
-Kind = BlockRule.Kind
 Rule = TypeVar("Rule", bound=Scoped)
 
 
@@ -60,8 +59,12 @@ class Rights:
             variety=site.variety,
             floors=list(self._floors_of(slot)),
         )
-        for rule in _covering(self._blocks, slot):
-            self._add(row, rule)
+        if rules := _covering(self._blocks, slot):
+            blocks = resolved(rules, self._graph, categories=self._categories, domains=self._domains)
+            row.blocked_advertisers = sorted(blocks.advertisers)
+            row.blocked_categories = sorted(blocks.categories)
+            row.blocked_domains = sorted(blocks.domains)
+            row.blocked_attributes = sorted(blocks.attributes)
         return row
 
     def fallback(self, slot: AdSlot) -> FallbackRow | None:
@@ -99,22 +102,6 @@ class Rights:
         ]
         own = [Floor(slot.floor_micros, is_of_slot=True)] if slot.floor_micros else []
         return ordered([*floors, *own])
-
-    def _add(self, row: RightsRow, rule: BlockRule) -> None:
-        if rule.kind == Kind.ADVERTISER and rule.advertiser_id is not None:
-            row.blocked_advertisers.append(rule.advertiser_id)
-        elif rule.kind == Kind.CATEGORY:
-            reach = self._graph.reach(rule.value)
-            row.blocked_categories += sorted(one for one in self._categories if folded(one) in reach)
-        elif rule.kind == Kind.DOMAIN:
-            row.blocked_domains += sorted(one for one in self._domains if is_within(one, rule.value))
-        else:
-            row.blocked_attributes.append(rule.value)
-
-
-def is_within(host: str, domain: str) -> bool:
-    """Whether a host is the domain or lies below it."""
-    return host == domain or host.endswith(f".{domain}")
 
 
 def _fits(ad: HouseAd, slot: AdSlot) -> bool:
