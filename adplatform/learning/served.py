@@ -19,8 +19,8 @@ from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.columns import Columns
 from adplatform.decision.shortlist import Shortlist
 from adplatform.decision.types import Candidate
-from adplatform.learning.statistics import (
 from adplatform.learning import trial
+from adplatform.learning.statistics import (
     PROFILE,
     PROFILE_ENCODER,
     REMEMBERED,
@@ -267,6 +267,10 @@ def _at(counts: Counts, places: Ints) -> Floats:
 
 
 def overall(view: View) -> dict[str, Any]:
+    """ml.ctr.counters.Raw's numbers of everything."""
+    return dict(zip(("global_impressions", "global_clicks", "global_expected"), view.overall, strict=True))
+
+
 def _blender(folder: Path) -> CompiledBlender | None:
     """The trees, if there are any; UnfitError where they are slow here, or their values no numbers."""
     if not folder.exists():
@@ -274,10 +278,6 @@ def _blender(folder: Path) -> CompiledBlender | None:
     blender = CompiledBlender.load(folder)
     trial.check(blender)
     return blender
-
-
-    """ml.ctr.counters.Raw's numbers of everything."""
-    return dict(zip(("global_impressions", "global_clicks", "global_expected"), view.overall, strict=True))
 
 
 def _first_stage(folder: Path) -> FirstStage | None:
