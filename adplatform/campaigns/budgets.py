@@ -43,6 +43,16 @@ class Charge:
     micros: int
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a campaign may still be charged, by its own budgets, and the smaller of those."""
+
+    campaign_id: int
+    organisation_id: int
+    left_micros: int
+    size_micros: int
+
+
 @dataclass(slots=True)
 class _Account:
     """A locked row: what is spent, the limit, and what this call adds."""
@@ -71,6 +81,70 @@ def charge(charges: Sequence[Charge], *, granted: Granted, at: datetime) -> list
     _write("campaigns_budget", budgets.values())
     _write("campaigns_purse", (purse.account for purse in purses.values()))
     return verdicts
+
+
+def lefts(*, at: datetime) -> list[Left]:
+    """Of every running campaign: the least of its day's and its flight's budget, less what was charged."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEFTS, {"at": at, "unlimited": UNLIMITED})
+        return [Left(*row) for row in cursor.fetchall()]
+
+
+_LEFTS = """
+SELECT campaign.id, campaign.organisation_id,
+       GREATEST(0, LEAST(
+           COALESCE(day.amount_micros - day.spent_micros, campaign.daily_budget_micros, %(unlimited)s),
+           COALESCE(flight.amount_micros - flight.spent_micros, campaign.flight_budget_micros, %(unlimited)s))),
+       LEAST(COALESCE(day.amount_micros, campaign.daily_budget_micros, %(unlimited)s),
+             COALESCE(flight.amount_micros, campaign.flight_budget_micros, %(unlimited)s))
+FROM campaigns_campaign AS campaign
+JOIN accounts_organisation AS owner ON owner.id = campaign.organisation_id
+LEFT JOIN campaigns_budget AS day
+     ON day.campaign_id = campaign.id AND day.date = (%(at)s AT TIME ZONE owner.time_zone)::date
+LEFT JOIN campaigns_budget AS flight ON flight.campaign_id = campaign.id AND flight.date IS NULL
+WHERE campaign.status = 'active' AND campaign.source IN ('live', 'demo') AND owner.is_active
+  AND (campaign.end_at IS NULL OR campaign.end_at > %(at)s)
+"""
+
+
+def give_back(charges: Sequence[Charge]) -> None:
+    """Take charges of invalid events off their day, their flight and their purse. Inside a transaction only."""
+    if not charges:
+        return
+    days = _days(charges)
+    budgets = _locked_budgets({(item.campaign_id, day) for item, day in zip(charges, days, strict=True)})
+    purses = {
+        row.organisation_id: _Account(row.pk, 0, row.spent_micros)
+        for row in _select_purses({item.advertiser_id for item in charges})
+    }
+    for item, day in zip(charges, days, strict=True):
+        for account in (
+            budgets[item.campaign_id, day],
+            budgets[item.campaign_id, None],
+            purses[item.advertiser_id],
+        ):
+            account.added_micros -= item.micros
+    _write("campaigns_budget", budgets.values())
+    _write("campaigns_purse", purses.values())
+
+
+def give_back(charges: Sequence[Charge]) -> None:
+    """Take charges of invalid events off their day, their flight and their purse. Inside a transaction only."""
+    if not charges:
+        return
+    days = _days(charges)
+    budgets = _locked_budgets({(item.campaign_id, day) for item, day in zip(charges, days, strict=True)})
+    rows = _select_purses({item.advertiser_id for item in charges})
+    purses = {row.organisation_id: _Account(row.pk, 0, row.spent_micros) for row in rows}
+    for item, day in zip(charges, days, strict=True):
+        for account in (
+            budgets[item.campaign_id, day],
+            budgets[item.campaign_id, None],
+            purses[item.advertiser_id],
+        ):
+            account.added_micros -= item.micros
+    _write("campaigns_budget", budgets.values())
+    _write("campaigns_purse", purses.values())
 
 
 def sync(*, at: datetime, campaign_ids: Collection[int] | None = None) -> int:

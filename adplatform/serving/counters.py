@@ -2,9 +2,8 @@
 
 Caps are checked on reading and counted on impression, in fixed windows: `cap:{pseudonym}` holds the fields
 `{scope}:{id}:{window_seconds}:{bucket}`, where bucket is the moment divided by the window. Counting happens in a
-background thread, so that an impression needs no second trip; fields of past windows are dropped on the way. Also
-here: what this process has spent since its snapshot was built, an estimate that lets it stop near a limit. The truth
-is what ingest charges. No Django here.
+background thread, so that an impression needs no second trip; fields of past windows are dropped on the way.
+No Django here.
 """
 
 from __future__ import annotations
@@ -21,12 +20,10 @@ from typing import Any
 import redis
 
 from adplatform.core.line import Line, packed
-from adplatform.decision.types import Candidate, IntArray, Pick, Seen
+from adplatform.decision.types import Candidate, Seen
 from adplatform.decision.variety import Counter
 from adplatform.learning.hidden import hidden_from, hide_key
 from adplatform.learning.statistics import visitor_key
-
-from .snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -160,17 +157,3 @@ def _write(pipe: Any, key: str, raised: Iterable[bytes], past: list[bytes]) -> N
         pipe.expire(key, min(2 * int(name.split(b":")[2]), _LONGEST_SECONDS), nx=True)
     if past:
         pipe.hdel(key, *past)
-
-
-class LocalSpend:
-    """What is left of the budgets as this process sees it: the snapshot's amounts less what it served since."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.remaining_micros: IntArray = snapshot.candidates.remaining_micros.copy()
-
-    def take(self, pick: Pick) -> None:
-        """Expect the charge of an impression at once, that of a click with its probability."""
-        chance = pick.pctr if pick.price_kind == "cpc" else 1.0
-        rows = self.snapshot.rows_by_campaign[pick.candidate.campaign_id]
-        self.remaining_micros[rows] -= round(pick.charge_micros * chance)

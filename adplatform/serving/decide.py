@@ -25,8 +25,9 @@ from adplatform.learning.scorer import Patience, RequestScorer
 from adplatform.learning.statistics import LiveStatistics
 
 from . import choices
-from .counters import Known, LocalSpend, seen_from
+from .counters import Known, seen_from
 from .fallback import Instead
+from .leases import Spend
 from .snapshot import Snapshot
 from .tokens import WHY, Signer, signer
 
@@ -81,7 +82,7 @@ def answer(
     statistics: LiveStatistics,
     rng: Random,
     known: Known | None = NOBODY,
-    spend: LocalSpend | None = None,
+    spend: Spend | None = None,
     source: str = "live",
     evidence: str = "",
     draw: ids.Draw = os.urandom,
@@ -123,7 +124,7 @@ def answer(
     context = _Context(request, decision, scorer, mode, versions, source, evidence, snapshot.candidates, draw)
     if spend is not None and source != "test":
         for pick in decision.picks:
-            spend.take(pick)
+            spend.take(pick, request.at)
     records = tuple(
         record
         for got, outcome in zip(filled, decision.outcomes, strict=True)

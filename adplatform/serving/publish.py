@@ -24,7 +24,7 @@ from adplatform.events.stream import connect
 from adplatform.inventory.models import Site
 from adplatform.learning.publish import CreativeText, SiteText, site_text, write_models
 
-from . import columns, live
+from . import columns, granting, live
 from .snapshot import CONTENTS, CURRENT, FORMAT, MANIFEST, MODELS, CandidateRow, Contents, Manifest, sha256
 
 KEPT = 3
@@ -37,6 +37,7 @@ def publish(*, at: datetime, folder: Path | None = None, hot: redis.Redis | None
     root.mkdir(parents=True, exist_ok=True)
     with _one_builder():
         budgets.sync(at=at)
+        granting.renew(at=at, hot=hot)  # first, so that an ad can be paid for from the moment it is seen
         contents, rows, creatives, sites = _read(at)
         building = root / f".{contents.version}"
         building.mkdir()

@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from random import Random
 
@@ -32,9 +33,10 @@ from adplatform.learning.hidden import Said, write
 from adplatform.learning.statistics import LiveStatistics
 
 from .admission import Admission
-from .counters import TRIP_SECONDS, CapCounter, LocalSpend, Visitors
+from .counters import TRIP_SECONDS, CapCounter, Visitors
 from .deadline import Deadline, ModelRest, TooLateError
 from .decide import NOBODY, Answer, answer, unanswered
+from .leases import Leases
 from .metrics import Metrics
 from .parse import Asked
 from .snapshot import Snapshot, SnapshotHolder
@@ -64,6 +66,7 @@ class Server:
         self.statistics = LiveStatistics()
         self.visitors = Visitors(hot)
         self.caps = CapCounter(hot_background)
+        self.leases = Leases(hot_background)
         self.metrics = Metrics()
         self.admission = Admission()
         self.model_rest = ModelRest()
@@ -71,7 +74,6 @@ class Server:
         self._hot_background = hot_background
         self._rng = rng or Random(os.urandom(16))
         self._draw = draw
-        self._spend: LocalSpend | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -168,11 +170,13 @@ class Server:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=2)
+        self._quietly(self.leases.close)
         self.stream.close()
 
     def refresh(self) -> None:
         """Take the newest snapshot and the newest statistics now. Valkey may be away."""
         self.snapshots.poll(self._prepared)
+        self._quietly(self.leases.tend)
         try:
             self._refresh_statistics()
         except (redis.RedisError, OSError) as error:
@@ -189,16 +193,15 @@ class Server:
     def _answer(self, asked: Asked, snapshot: Snapshot, started: float | None) -> Answer:
         visitor = asked.request.visitor
         known = self.visitors.read(visitor) if visitor else NOBODY
-        spend = self._spend
-        if spend is None or spend.snapshot is not snapshot:
-            spend = self._spend = LocalSpend(snapshot)
+        if self._thread is None:  # nothing happens in the background, so it happens here
+            self._quietly(self.leases.tend)
         return answer(
             asked.request,
             snapshot=snapshot,
             statistics=self.statistics,
             rng=self._rng,
             known=known,
-            spend=spend,
+            spend=self.leases.spend(snapshot),
             source=asked.source,
             evidence=asked.evidence,
             draw=self._draw,
@@ -208,6 +211,15 @@ class Server:
     def _prepared(self, snapshot: Snapshot) -> None:
         """Of a new snapshot: what requests would otherwise have to compute."""
         snapshot.prepare(self.statistics.view)
+        self._quietly(lambda: self.leases.adopt(snapshot))
+
+    @staticmethod
+    def _quietly(do: Callable[[], None]) -> None:
+        """Leases wait where Valkey is away: what is held can be spent until it runs out."""
+        try:
+            do()
+        except (redis.RedisError, OSError) as error:
+            log.warning("budget leases wait for Valkey: %s", error)
 
     def _refresh_statistics(self) -> None:
         view = self.statistics.read(self._hot_background)
@@ -220,6 +232,7 @@ class Server:
         poll_at = statistics_at = time.monotonic()
         while not self._stop.wait(_TICK_SECONDS):
             try:
+                self.leases.tend()
                 self.caps.flush()
                 now = time.monotonic()
                 if now >= poll_at:

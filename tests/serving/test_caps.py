@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adplatform.core.pseudonym import pseudonym
-from adplatform.serving.counters import CapCounter, Known, LocalSpend, cap_field, cap_key, seen_from
+from adplatform.serving.counters import CapCounter, Known, cap_field, cap_key, seen_from
 from tests.serving import market as m
 
 DAY = 86_400
@@ -78,24 +78,6 @@ def test_without_a_visitor_nothing_is_counted(hot) -> None:
     counter.count(b"d", b"", candidate, MIDNIGHT)
     counter.flush()
     assert hot.keys() == []
-
-
-@pytest.mark.django_db
-def test_a_process_stops_near_the_budget_between_snapshots(serve, ask) -> None:
-    # Two impressions of 0.002 fit into 0.005; the third would not.
-    m.ad(
-        campaign={"bid_strategy": "manual_cpm", "daily_budget_micros": 5_000},
-        line_item={"bid_micros": 2 * m.MICROS},
-    )
-    slot = m.slot(floor_micros=2 * m.MICROS)
-    market = serve()
-    body = {"placements": [{"id": "a", "slot": slot.public_id}]}
-    answers = [ask("POST", "/v1/decisions", body).json["placements"]["a"]["no_ad"] for _ in range(4)]
-    assert answers == [None, None, "budget_spent", "budget_spent"]
-    # A new snapshot knows what was really charged: nothing yet.
-    market.publish()
-    assert ask("POST", "/v1/decisions", body).json["placements"]["a"]["no_ad"] is None
-    assert isinstance(market.server._spend, LocalSpend)
 
 
 @pytest.mark.django_db

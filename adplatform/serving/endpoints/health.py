@@ -41,5 +41,6 @@ def metrics(_: Environ, __: str) -> Response:
         "adplatform_decisions_in_line": float(serving.admission.waiting),
         "adplatform_models_slow": float(serving.model_rest.slow),
         "adplatform_valkey_failures": float(serving.visitors.failures),
+        **serving.leases.gauges,
     }
     return Response(200, serving.metrics.text(gauges).encode(), "text/plain; version=0.0.4", NO_STORE)

@@ -1,4 +1,5 @@
-"""Acts on what lower layers wrote into the outbox: an edit reaches the serving processes within a second."""
+"""Acts on what lower layers wrote into the outbox: an edit reaches the serving processes within a second. Beside that it
+carries budgets to Valkey, from which these processes lease."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from django.db import close_old_connections, connections
 
 from adplatform.core import clock, outbox
 from adplatform.serving import publish
+from adplatform.serving.granting import run as run_granting
 
 TOPICS = ("snapshot",)
 POLL_SECONDS = 1.0
@@ -35,6 +37,8 @@ class Command(BaseCommand):
         if options["once"]:
             self.act()
             return
+        granting = threading.Thread(target=run_granting, args=(stopping,), name="leases", daemon=True)
+        granting.start()
         while not stopping.is_set():
             try:
                 self._listen(stopping)
@@ -42,6 +46,7 @@ class Command(BaseCommand):
                 self.stderr.write(f"publisher waits: {type(error).__name__}: {error}")
                 close_old_connections()
                 stopping.wait(POLL_SECONDS)
+        granting.join(timeout=3)
 
     def act(self) -> int:
         """Publish if anything waits; returns how many rows that answered."""
