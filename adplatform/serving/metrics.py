@@ -22,7 +22,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, str], int] = {}
+        # Shown from the start: a rate of Prometheus' does not see the step from nothing to one.
+        self._counts: dict[tuple[str, str], int] = {("adplatform_errors_total", ""): 0}
         self._buckets = [0] * (len(_BUCKETS) + 1)
         self._seconds = 0.0
 
