@@ -113,27 +113,6 @@ def give_back(charges: Sequence[Charge]) -> None:
         return
     days = _days(charges)
     budgets = _locked_budgets({(item.campaign_id, day) for item, day in zip(charges, days, strict=True)})
-    purses = {
-        row.organisation_id: _Account(row.pk, 0, row.spent_micros)
-        for row in _select_purses({item.advertiser_id for item in charges})
-    }
-    for item, day in zip(charges, days, strict=True):
-        for account in (
-            budgets[item.campaign_id, day],
-            budgets[item.campaign_id, None],
-            purses[item.advertiser_id],
-        ):
-            account.added_micros -= item.micros
-    _write("campaigns_budget", budgets.values())
-    _write("campaigns_purse", purses.values())
-
-
-def give_back(charges: Sequence[Charge]) -> None:
-    """Take charges of invalid events off their day, their flight and their purse. Inside a transaction only."""
-    if not charges:
-        return
-    days = _days(charges)
-    budgets = _locked_budgets({(item.campaign_id, day) for item, day in zip(charges, days, strict=True)})
     rows = _select_purses({item.advertiser_id for item in charges})
     purses = {row.organisation_id: _Account(row.pk, 0, row.spent_micros) for row in rows}
     for item, day in zip(charges, days, strict=True):

@@ -34,6 +34,7 @@ from adplatform.learning.statistics import (
 )
 from adplatform.serving import columns, consent, snapshot
 from adplatform.serving.counters import cap_field, cap_key
+from adplatform.serving.lease_protocol import EPOCH_KEY, Grant, Ledger
 from adplatform.serving.render import AdText
 from ml import artifacts
 from ml.ctr import features, first_stage
@@ -307,6 +308,14 @@ def write_visitors(hot: redis.Redis, seed: int, *, line_items: int) -> None:
             pipe.expire(cap_key(name), 3_600)
         pipe.execute()
     write_statistics(hot, rng, line_items=line_items)
+    write_budgets(hot, campaigns=1 + line_items // 3)
+
+
+def write_budgets(hot: redis.Redis, *, campaigns: int) -> None:
+    """What the worker of budget leases would write: more than can be spent."""
+    run_id = hot.info("server")["run_id"]
+    hot.hset(EPOCH_KEY, mapping={"number": 1, "run": run_id, "serial": 1})
+    Ledger(hot).grant(1, [Grant(number, 10**12, 10**12) for number in range(1, campaigns + 1)], [])
 
 
 def write_statistics(hot: redis.Redis, rng: np.random.Generator, *, line_items: int) -> None:
