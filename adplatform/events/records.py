@@ -128,7 +128,20 @@ class FeedbackGiven(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=
     is_given: bool = True
 
 
-Record = TokenEvent | DecisionRecord | PixelConversion | FeedbackGiven
+class Tallied(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="t"):
+    """What became of line items in one hour, as a serving process counted it since its last report. `process` (16 raw
+    bytes) and `number` name the report, so that it is added once. A row holds a line item, its campaign, its advertiser,
+    then a count for each of `outcomes`."""
+
+    process: bytes
+    number: int
+    hour: datetime
+    source: str
+    outcomes: list[str]
+    rows: list[list[int]]
+
+
+Record = TokenEvent | DecisionRecord | PixelConversion | FeedbackGiven | Tallied
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
