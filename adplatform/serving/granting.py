@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import redis
 from django.conf import settings
@@ -181,7 +181,7 @@ class Granter:
         leased, left = (
             (sum(column) for column in zip(*self._sums.values(), strict=True)) if self._sums else (0, 0)
         )
-        fields: dict[str | bytes, str | float] = {
+        fields: dict[Any, Any] = {
             "number": epoch.number,
             "run": epoch.run_id,
             "serial": epoch.serial,

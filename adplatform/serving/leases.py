@@ -261,10 +261,11 @@ class Leases:
         """Take the answer over. What was spent meanwhile stays to be told."""
         id, lease = claim.campaign_id, self._held[claim.campaign_id]
         lease.spent_micros -= claim.spent_micros
-        lease.held_micros = max(0, lease_micros)
+        # Where nothing is given now, what is held stays good for its time.
+        lease.held_micros = claim.held_micros if lease_micros < 0 else lease_micros
         lease.low_micros = max(lease.held_micros // 2, min(lease.held_micros, 2 * lease.most_micros))
         self._reveal(id, lease)
-        if lease.held_micros:
+        if lease_micros > 0:
             lease.pause_seconds = 0.0
             self._dry.discard(id)
         elif lease.most_micros:

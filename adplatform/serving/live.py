@@ -5,27 +5,26 @@ A worker's side: never imported by a web process.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import ExpressionWrapper, F, FloatField, Q, Sum, Value
-from django.db.models.functions import Exp, Extract, Length
+from django.db.models import ExpressionWrapper, F, FloatField, Q, Sum, TextField, Value
+from django.db.models.functions import Cast, Exp, Extract, Length
 
 from adplatform.accounts.models import ApiKey
 from adplatform.bidding.models import Pace
-from adplatform.billing import queries as billing
 from adplatform.campaigns import rules as operator_rules
-from adplatform.campaigns.budgets import UNLIMITED, day_of
-from adplatform.campaigns.models import BidStrategy, Budget, Campaign, Creative, LineItem, Purse, Status
+from adplatform.campaigns.models import Creative, LineItem, Status, text_of
 from adplatform.core.http import host_of
-from adplatform.decision.targeting import TargetingError, parse
+from adplatform.decision.targeting import TargetingError
 from adplatform.events.models import ConversionAction, HourlyStat
 from adplatform.inventory.models import AdSlot
 from adplatform.learning import conversions
 
+from .columns import rules_of
+from .granting import affordable
 from .live_rights import Rights
 from .render import AdText
 from .snapshot import CandidateRow, CapRow, KeyRow, RuleRow, SlotRow
@@ -86,140 +85,173 @@ def rules(at: datetime, rows: Sequence[CandidateRow]) -> list[RuleRow]:
     written = list(operator_rules.in_force(at).order_by("pk"))
     if not written:
         return []
-    known = operator_rules.texts_of([row.creative_id for row in rows])
+    known = {row.creative_id: f"{_read_of(row.text)} {row.text.call_to_action}" for row in rows}
     return [RuleRow.of(rule) for rule in operator_rules.as_decided(written, known)]
 
 
 def texts(rows: Sequence[CandidateRow]) -> list[tuple[int, str, str]]:
     """(creative, what the encoder reads of it, its language) of these candidates."""
-    creatives = Creative.objects.filter(pk__in=[row.creative_id for row in rows])
-    return [(creative.pk, creative.text, creative.language) for creative in creatives.order_by("pk")]
+    return [(row.creative_id, _read_of(row.text), row.language) for row in rows]
+
+
+def _read_of(text: AdText) -> str:
+    return text_of(text.headline, text.body)
 
 
 def candidates(at: datetime) -> list[CandidateRow]:
     """Every approved ad of a running, funded line item, in a fixed order."""
-    creatives = list(_creatives(at))
-    campaigns = {creative.line_item.campaign_id: creative.line_item.campaign for creative in creatives}
-    money = _remaining(campaigns, at)
-    paces = dict(Pace.objects.filter(campaign__in=campaigns).values_list("campaign_id", "multiplier"))
+    money = {grant.campaign_id: grant.left_micros for grant in affordable(at)}
+    paces = dict(Pace.objects.filter(campaign__in=money).values_list("campaign_id", "multiplier"))
     performance = Performance.read(at)
-    rows = []
-    for creative in creatives:
-        remaining = money[creative.line_item.campaign_id]
-        if remaining > 0 and _has_valid_targeting(creative.line_item):
-            pace = paces.get(creative.line_item.campaign_id, 1.0)
-            rows.append(_row(creative, remaining, pace, performance))
-    return rows
+    return [
+        _row(ad, money[ad.campaign_id], paces.get(ad.campaign_id, 1.0), performance)
+        for ad in _ads(at)
+        if money.get(ad.campaign_id, 0) > 0 and is_valid(ad.targeting)
+    ]
 
 
-def _creatives(at: datetime) -> Sequence[Creative]:
-    line_item, campaign = "line_item__", "line_item__campaign__"
+class _Ad(NamedTuple):
+    """One line of the query; `_PATHS` says where each field comes from. Model objects of a large market take longer to
+    make than everything else of a snapshot."""
+
+    creative_id: int
+    creative_public_id: str
+    format: str
+    width: int
+    height: int
+    headline: str
+    body: str
+    call_to_action: str
+    landing_url: str
+    language: str
+    attributes: list[str]
+    line_item_id: int
+    line_item_public_id: str
+    targeting: str
+    pacing: str
+    bid_micros: int
+    cap_impressions: int | None
+    cap_window_seconds: int
+    campaign_id: int
+    campaign_public_id: str
+    currency: str
+    category: str
+    bid_strategy: str
+    target_roas_bp: int | None
+    start_at: datetime
+    end_at: datetime | None
+    advertiser_id: int
+    advertiser_public_id: str
+    advertiser: str
+    time_zone: str
+
+
+_LINE_ITEM, _CAMPAIGN, _OWNER = "line_item__", "line_item__campaign__", "line_item__campaign__organisation__"
+_PATHS: dict[str, Any] = {
+    "creative_id": "pk",
+    "line_item_id": "line_item_id",
+    "campaign_id": f"{_LINE_ITEM}campaign_id",
+    "advertiser_id": f"{_CAMPAIGN}organisation_id",
+    "advertiser": f"{_OWNER}name",
+    "time_zone": f"{_OWNER}time_zone",
+    **{
+        f"{name}_public_id": Cast(f"{path}public_id", TextField())
+        for name, path in (
+            ("creative", ""),
+            ("line_item", _LINE_ITEM),
+            ("campaign", _CAMPAIGN),
+            ("advertiser", _OWNER),
+        )
+    },
+    "targeting": Cast(f"{_LINE_ITEM}targeting", TextField()),  # one text for equal rules
+    **{
+        name: f"{_LINE_ITEM}{name}"
+        for name in ("pacing", "bid_micros", "cap_impressions", "cap_window_seconds")
+    },
+    **{
+        name: f"{_CAMPAIGN}{name}"
+        for name in ("currency", "category", "bid_strategy", "target_roas_bp", "start_at", "end_at")
+    },
+}
+
+
+def _ads(at: datetime) -> Iterator[_Ad]:
     rows = Creative.objects.filter(
-        Q(**{f"{campaign}end_at__isnull": True}) | Q(**{f"{campaign}end_at__gt": at}),
+        Q(**{f"{_CAMPAIGN}end_at__isnull": True}) | Q(**{f"{_CAMPAIGN}end_at__gt": at}),
         status=Status.ACTIVE,
         review=Creative.Review.APPROVED,
         **{
-            f"{line_item}status": Status.ACTIVE,
-            f"{campaign}status": Status.ACTIVE,
-            f"{campaign}start_at__lte": at + AHEAD,
-            f"{campaign}source__in": SERVED_SOURCES,
-            f"{campaign}organisation__is_active": True,
-            f"{campaign}currency": F(f"{campaign}organisation__currency"),
+            f"{_LINE_ITEM}status": Status.ACTIVE,
+            f"{_CAMPAIGN}status": Status.ACTIVE,
+            f"{_CAMPAIGN}start_at__lte": at + AHEAD,
+            f"{_CAMPAIGN}source__in": SERVED_SOURCES,
+            f"{_OWNER}is_active": True,
+            f"{_CAMPAIGN}currency": F(f"{_OWNER}currency"),
         },
     )
     # Ads of a line item stand side by side, which decision.tally counts on.
-    return list(rows.select_related("line_item__campaign__organisation").order_by("line_item_id", "pk"))
+    ordered = rows.order_by("line_item_id", "pk")
+    return map(_Ad._make, ordered.values_list(*(_PATHS.get(name, name) for name in _Ad._fields)))
 
 
-def _has_valid_targeting(line_item: LineItem) -> bool:
+def is_valid(targeting: str) -> bool:
     """Services refuse wrong rules; one that came past them must not serve to everybody."""
     try:
-        parse(line_item.targeting)
+        rules_of(targeting)
     except TargetingError:
         return False
     return True
 
 
-def _remaining(campaigns: Mapping[int, Campaign], at: datetime) -> dict[int, int]:
-    """What each campaign may still be charged: the least of its day's, its flight's and its advertiser's money."""
-    owners = {campaign.organisation_id for campaign in campaigns.values()}
-    granted = billing.granted(owners)
-    spent = dict(Purse.objects.filter(organisation__in=owners).values_list("organisation_id", "spent_micros"))
-    left: dict[int, int] = {}
-    rows = Budget.objects.filter(campaign__in=campaigns)
-    held = {
-        (campaign_id, day): amount - used
-        for campaign_id, day, amount, used in rows.values_list(
-            "campaign_id", "date", "amount_micros", "spent_micros"
-        )
-    }
-    for pk, campaign in campaigns.items():
-        today = day_of(at, campaign.organisation.time_zone)
-        day = held.get((pk, today), _limit(campaign.daily_budget_micros))
-        flight = held.get((pk, None), _limit(campaign.flight_budget_micros))
-        purse = granted.get(campaign.organisation_id, 0) - spent.get(campaign.organisation_id, 0)
-        left[pk] = max(0, min(day, flight, purse))
-    return left
-
-
-def _limit(budget_micros: int | None) -> int:
-    return UNLIMITED if budget_micros is None else budget_micros
-
-
-def _row(creative: Creative, remaining: int, pace: float, performance: Performance) -> CandidateRow:
-    line_item, campaign = creative.line_item, creative.line_item.campaign
-    organisation = campaign.organisation
-    impressions, clicks = performance.creatives.get(creative.pk, (0, 0))
-    is_even = line_item.pacing == LineItem.Pacing.EVEN
+def _row(ad: _Ad, remaining: int, pace: float, performance: Performance) -> CandidateRow:
+    impressions, clicks = performance.creatives.get(ad.creative_id, (0, 0))
+    is_even = ad.pacing == LineItem.Pacing.EVEN
+    owners = (ad.advertiser_id, ad.campaign_id, ad.line_item_id)
     return CandidateRow(
-        creative_id=creative.pk,
-        line_item_id=line_item.pk,
-        campaign_id=campaign.pk,
-        advertiser_id=organisation.pk,
-        creative_public_id=str(creative.public_id),
-        line_item_public_id=str(line_item.public_id),
-        campaign_public_id=str(campaign.public_id),
-        advertiser_public_id=str(organisation.public_id),
-        text=_text(creative, organisation.name),
-        currency=campaign.currency,
-        language=creative.language,
-        category=campaign.category,
-        landing_url=creative.landing_url,
-        targeting=json.dumps(line_item.targeting, sort_keys=True),
-        bid_strategy=BidStrategy(campaign.bid_strategy).value,
-        bid_micros=line_item.bid_micros,
-        target_roas_bp=campaign.target_roas_bp or 10_000,
-        value_micros=performance.value_micros(line_item) or line_item.bid_micros,
-        pcvr=performance.pcvr(line_item),
+        creative_id=ad.creative_id,
+        line_item_id=ad.line_item_id,
+        campaign_id=ad.campaign_id,
+        advertiser_id=ad.advertiser_id,
+        creative_public_id=ad.creative_public_id,
+        line_item_public_id=ad.line_item_public_id,
+        campaign_public_id=ad.campaign_public_id,
+        advertiser_public_id=ad.advertiser_public_id,
+        text=AdText(
+            format=ad.format,
+            width=ad.width,
+            height=ad.height,
+            headline=ad.headline,
+            body=ad.body,
+            call_to_action=ad.call_to_action,
+            advertiser=ad.advertiser,
+            language=ad.language,
+        ),
+        currency=ad.currency,
+        language=ad.language,
+        category=ad.category,
+        landing_url=ad.landing_url,
+        targeting=ad.targeting,
+        bid_strategy=ad.bid_strategy,
+        bid_micros=ad.bid_micros,
+        target_roas_bp=ad.target_roas_bp or 10_000,
+        value_micros=performance.value_micros(*owners) or ad.bid_micros,
+        pcvr=performance.pcvr(*owners),
         pace=pace if is_even else 1.0,
         remaining_micros=remaining,
-        start_at=campaign.start_at,
-        end_at=campaign.end_at,
-        caps=_caps(line_item),
-        time_zone=organisation.time_zone,
+        start_at=ad.start_at,
+        end_at=ad.end_at,
+        caps=_caps(ad),
+        time_zone=ad.time_zone,
         impressions=impressions,
         clicks=clicks,
-        attributes=sorted(creative.attributes),
+        attributes=sorted(ad.attributes),
     )
 
 
-def _text(creative: Creative, advertiser: str) -> AdText:
-    return AdText(
-        format=creative.format,
-        width=creative.width,
-        height=creative.height,
-        headline=creative.headline,
-        body=creative.body,
-        call_to_action=creative.call_to_action,
-        advertiser=advertiser,
-        language=creative.language,
-    )
-
-
-def _caps(line_item: LineItem) -> list[CapRow]:
-    if line_item.cap_impressions is None:
+def _caps(ad: _Ad) -> list[CapRow]:
+    if ad.cap_impressions is None:
         return []
-    return [CapRow("line_item", line_item.cap_impressions, line_item.cap_window_seconds)]
+    return [CapRow("line_item", ad.cap_impressions, ad.cap_window_seconds)]
 
 
 @dataclass(slots=True)
@@ -259,22 +291,21 @@ class Performance:
             known.everybody = (known.everybody[0] + clicks, known.everybody[1] + converted)
         return known
 
-    def pcvr(self, line_item: LineItem) -> float:
+    def pcvr(self, advertiser_id: int, campaign_id: int, line_item_id: int) -> float:
         rate = conversions.everybodys(*self.everybody)
         for counts, number in (
-            (self.advertisers, line_item.campaign.organisation_id),
-            (self.campaigns, line_item.campaign_id),
-            (self.line_items, line_item.pk),
+            (self.advertisers, advertiser_id),
+            (self.campaigns, campaign_id),
+            (self.line_items, line_item_id),
         ):
             rate = conversions.smoothed(*counts.get(number, (0.0, 0.0)), rate)
         return min(1.0, rate)
 
-    def value_micros(self, line_item: LineItem) -> int:
+    def value_micros(self, advertiser_id: int, campaign_id: int, line_item_id: int) -> int:
         """Expected value of a conversion; before the advertiser's first, what its action is worth, and 0 where that is
         not said either (then the line item's own word counts)."""
-        owner = line_item.campaign.organisation_id
-        expected = self.values.expected((owner, line_item.campaign_id, line_item.pk))
-        return self.defaults.get(owner, 0) if expected is None else round(expected)
+        expected = self.values.expected((advertiser_id, campaign_id, line_item_id))
+        return self.defaults.get(advertiser_id, 0) if expected is None else round(expected)
 
 
 def _matured_clicks(at: datetime) -> Sum:

@@ -60,15 +60,15 @@ def test_what_was_served_stays_reserved_until_it_is_billed_or_never_will_be(serv
 def test_a_click_is_reserved_by_the_probability_that_it_comes(serve, ask, hot) -> None:
     ad = m.ad(
         campaign={"bid_strategy": "manual_cpc", "daily_budget_micros": 100 * m.MICROS},
-        line_item={"bid_micros": m.MICROS},
+        line_item={"bid_micros": 5 * m.MICROS},
     )
-    slot = m.slot(floor_micros=2 * m.MICROS)
+    slot = m.slot(floor_micros=m.MICROS)
     market = serve()
     answered = ask("POST", "/v1/decisions", {"placements": [{"id": "a", "slot": slot.public_id}]})
     assert len(answered.json["placements"]["a"]["ads"]) == 1
     market.server.leases.close()
     spent = _row(hot, ad.line_item.campaign_id)["spent"]
-    assert spent == pytest.approx(2_000, abs=5)  # the floor of one impression, whatever a click costs
+    assert spent == pytest.approx(1_000, abs=5)  # the floor of one impression, whatever a click costs
     assert _row(hot, ad.line_item.campaign_id)["leased"] == 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from adplatform.accounts.models import ApiKey
 from adplatform.campaigns.budgets import day_of
+from adplatform.campaigns.models import Purse
 from adplatform.core import clock
 from adplatform.serving import live
 from tests import factories
@@ -76,9 +77,9 @@ def test_what_is_left_is_the_least_of_day_flight_and_purse() -> None:
     )
     factories.budget(campaign, amount_micros=90 * m.MICROS, spent_micros=60 * m.MICROS)
     assert rows()[0].remaining_micros == 30 * m.MICROS
-    owner.purse = live.Purse.objects.create(organisation=owner, spent_micros=25 * m.MICROS)
+    owner.purse = Purse.objects.create(organisation=owner, spent_micros=25 * m.MICROS)
     assert rows()[0].remaining_micros == 25 * m.MICROS
-    live.Purse.objects.update(spent_micros=50 * m.MICROS)
+    Purse.objects.update(spent_micros=50 * m.MICROS)
     assert rows() == []
 
 
