@@ -12,7 +12,7 @@ from adplatform.api.audit import noted
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.paging import paged
 from adplatform.api.problems import ProblemError
-from adplatform.api.schemas import SiteOut, SlotChange, SlotNew, SlotOut
+from adplatform.api.schemas import SiteChange, SiteOut, SlotChange, SlotNew, SlotOut
 from adplatform.inventory import services
 from adplatform.inventory.models import AdSlot, Site
 from adplatform.inventory.queries import slots_of
@@ -30,6 +30,15 @@ def slot_of(request: HttpRequest, public_id: str) -> AdSlot:
 @paged
 def list_sites(request: HttpRequest) -> QuerySet[Site]:
     return Site.objects.filter(publisher=organisation_of(request, PUBLISHER)).order_by("pk")
+
+
+@router.patch("/sites/{slug:public_id}", response=SiteOut, auth=WRITE)
+@noted
+def change_site(request: HttpRequest, public_id: str, payload: SiteChange) -> Site:
+    """How many ads of one advertiser, which stand together, how much variety."""
+    publisher = organisation_of(request, PUBLISHER)
+    site = get_object_or_404(Site, public_id=public_id, publisher=publisher)
+    return services.save_site(user=None, publisher=publisher, site=site, **payload.dict(exclude_none=True))
 
 
 @router.get("/slots", response=list[SlotOut], auth=READ)

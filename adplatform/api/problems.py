@@ -15,6 +15,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from adplatform.campaigns.services import CampaignError
 from adplatform.decision.targeting import TargetingError
 from adplatform.insights.queries import RangeError
+from adplatform.inventory.rights import RightsError
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def install(api: NinjaAPI) -> None:
         ),
         Http404: lambda _request, _error: problem(404, "not_found", "There is nothing here."),
         CampaignError: lambda _request, error: problem(409, "refused", str(error)),
+        RightsError: lambda _request, error: problem(409, "refused", str(error)),
         TargetingError: _targeting,
         RangeError: lambda _request, error: problem(422, "invalid_range", str(error)),
         HttpError: _http,

@@ -11,7 +11,8 @@ from pydantic import AwareDatetime, ConfigDict, Field, HttpUrl, TypeAdapter, fie
 
 from adplatform.campaigns.models import BidStrategy, Creative, LineItem, Status
 from adplatform.decision import targeting as rules
-from adplatform.inventory.models import AdFormat
+from adplatform.inventory import passback as passbacks
+from adplatform.inventory.models import AdFormat, CreativeAttribute, Fallback
 
 MOST_MICROS = 10**15  # a billion units: more is a mistake in the unit
 
@@ -147,6 +148,7 @@ class CreativeChange(Read):
     call_to_action: Annotated[str, Field(max_length=40)] | None = None
     landing_url: Annotated[str, Field(max_length=2_000)] | None = None
     language: Annotated[str, Field(min_length=2, max_length=8)] | None = None
+    attributes: list[CreativeAttribute] | None = None
 
     @field_validator("landing_url")
     @classmethod
@@ -173,6 +175,7 @@ class CreativeOut(Schema):
     call_to_action: str
     landing_url: str
     language: str
+    attributes: list[str]
     status: Status
     review: Creative.Review
     review_note: str
@@ -197,6 +200,17 @@ class SiteOut(Schema):
     language: str
     currency: str
     is_active: bool
+    ads_per_advertiser: int
+    separates_categories: bool
+    variety: float
+
+
+class SiteChange(Read):
+    """What the site demands; `variety` 0 to 1: how much less an ad counts whose advertiser a visitor saw lately."""
+
+    ads_per_advertiser: Annotated[int, Field(ge=1, le=10)] | None = None
+    separates_categories: bool | None = None
+    variety: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class SlotChange(Read):
@@ -207,6 +221,14 @@ class SlotChange(Read):
     position: Annotated[int, Field(ge=1, le=1_000)] | None = None
     floor_micros: Annotated[int, Field(ge=0, le=MOST_MICROS)] | None = None
     is_active: bool | None = None
+    ads_per_advertiser: Annotated[int, Field(ge=1, le=10)] | None = None
+    fallback: Fallback | None = None
+    passback: str | None = None
+
+    @field_validator("passback")
+    @classmethod
+    def _loads_https_alone(cls, value: str | None) -> str | None:
+        return None if value is None else passbacks.checked(value)
 
 
 class SlotNew(SlotChange):
@@ -223,6 +245,9 @@ class SlotOut(Schema):
     position: int
     floor_micros: int
     is_active: bool
+    ads_per_advertiser: int | None
+    fallback: Fallback
+    passback: str
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
@@ -264,6 +289,39 @@ class ReportOut(Schema):
     currency: str
     total: NumbersOut
     rows: list[ReportRow]
+
+
+class OutcomePart(Schema):
+    """`outcome` is `won` or a reason why not; `share_bp` are basis points of the opportunities."""
+
+    outcome: str
+    opportunities: int
+    share_bp: int
+
+
+class FunnelOut(Schema):
+    """Outcomes in shares that add up to 10,000, what was won first; `advice` is about the largest obstacle."""
+
+    opportunities: int
+    won: int
+    outcomes: list[OutcomePart]
+    advice: str
+
+
+class DeliveryRow(FunnelOut):
+    """`key` is a public id."""
+
+    key: str
+    name: str
+
+
+class DeliveryOut(Schema):
+    by: str
+    start_date: date
+    end_date: date
+    time_zone: str
+    total: FunnelOut
+    rows: list[DeliveryRow]
 
 
 # --- conversions ------------------------------------------------------------------------------------------------------

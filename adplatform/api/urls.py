@@ -7,7 +7,7 @@ from django.urls import path
 from ninja import NinjaAPI
 
 from adplatform.accounts.models import Organisation
-from adplatform.api import campaigns, conversions, decisions, inventory, problems, reports
+from adplatform.api import campaigns, conversions, decisions, inventory, problems, reports, rights
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.schemas import OrganisationOut
 
@@ -29,6 +29,7 @@ def organisation(request: HttpRequest) -> Organisation:
 
 api.add_router("", campaigns.router)
 api.add_router("", inventory.router)
+api.add_router("", rights.router)
 api.add_router("", reports.router)
 api.add_router("", decisions.router)
 api.add_router("", conversions.router())

@@ -21,7 +21,7 @@ from adplatform.campaigns.models import BidStrategy, Campaign, Creative, LineIte
 from adplatform.core.forms import CheckChips, DateField, MoneyField, RadioCards, WordsField, set_currency
 from adplatform.core.money import BASIS_POINTS
 from adplatform.decision import targeting
-from adplatform.inventory.models import AdFormat
+from adplatform.inventory.models import AdFormat, CreativeAttribute
 
 GOALS: dict[str, str | Promise] = {
     BidStrategy.MANUAL_CPC: gettext_lazy("You pay for clicks, at most your bid for each."),
@@ -350,6 +350,15 @@ class CreativeForm(forms.Form):
     )
     size = forms.ChoiceField(label=gettext_lazy("Format"), choices=SIZES, initial="300x250")
     language = forms.ChoiceField(label=gettext_lazy("Language of the text"), choices=LANGUAGES, initial="en")
+    attributes = forms.MultipleChoiceField(
+        label=gettext_lazy("What it has in it"),
+        choices=CreativeAttribute.choices,
+        required=False,
+        widget=CheckChips,
+        help_text=gettext_lazy(
+            "Some publishers do not take every kind of ad. Reviewers check what you say here."
+        ),
+    )
 
     def __init__(self, data: Any = None, *, creative: Creative | None = None) -> None:
         super().__init__(data, initial=self._initial_of(creative))
@@ -366,7 +375,7 @@ class CreativeForm(forms.Form):
     def _initial_of(creative: Creative | None) -> dict[str, Any]:
         if creative is None:
             return {}
-        names = ("headline", "body", "call_to_action", "landing_url", "language")
+        names = ("headline", "body", "call_to_action", "landing_url", "language", "attributes")
         native = creative.format == AdFormat.NATIVE
         size = "native" if native else f"{creative.width}x{creative.height}"
         return {name: getattr(creative, name) for name in names} | {"size": size}
@@ -382,6 +391,7 @@ class CreativeForm(forms.Form):
         size = self.cleaned_data["size"]
         width, height = (300, 250) if size == "native" else map(int, size.split("x"))
         return {name: self.cleaned_data[name] for name in names} | {
+            "attributes": sorted(self.cleaned_data["attributes"]),
             "name": self.cleaned_data["headline"],
             "format": AdFormat.NATIVE if size == "native" else AdFormat.BANNER,
             "width": width,

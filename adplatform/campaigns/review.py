@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from adplatform.accounts.models import User
 from adplatform.accounts.services import audit
 from adplatform.campaigns.models import Creative, Status
 from adplatform.core import outbox
+from adplatform.inventory.models import CreativeAttribute
 
 Review = Creative.Review
 
@@ -28,8 +29,11 @@ def waiting() -> QuerySet[Creative]:
     return rows.select_related("line_item__campaign__organisation").order_by("updated_at", "pk")
 
 
-def approve(*, user: User, creative: Creative, at: datetime) -> Creative:
-    return _decide(user, creative, Review.APPROVED, note="", at=at)
+def approve(
+    *, user: User, creative: Creative, at: datetime, attributes: Collection[str] | None = None
+) -> Creative:
+    """`attributes`: what the reviewer finds in it, where that differs from what the advertiser says."""
+    return _decide(user, creative, Review.APPROVED, note="", at=at, attributes=attributes)
 
 
 def reject(*, user: User, creative: Creative, note: str, at: datetime) -> Creative:
@@ -45,7 +49,15 @@ def reopen(*, user: User, creative: Creative) -> Creative:
 
 
 @transaction.atomic
-def _decide(user: User, creative: Creative, verdict: str, *, note: str, at: datetime | None) -> Creative:
+def _decide(
+    user: User,
+    creative: Creative,
+    verdict: str,
+    *,
+    note: str,
+    at: datetime | None,
+    attributes: Collection[str] | None = None,
+) -> Creative:
     row = (
         Creative.objects.select_for_update(of=("self",))
         .select_related("line_item__campaign__organisation")
@@ -56,16 +68,27 @@ def _decide(user: User, creative: Creative, verdict: str, *, note: str, at: date
         return row
     row.review, row.review_note = verdict, note
     row.reviewed_by, row.reviewed_at = (user, at) if at else (None, None)
-    row.save(update_fields=["review", "review_note", "reviewed_by", "reviewed_at", "updated_at"])
+    said, row.attributes = row.attributes, _known(row.attributes if attributes is None else attributes)
+    row.save(
+        update_fields=["review", "review_note", "reviewed_by", "reviewed_at", "attributes", "updated_at"]
+    )
     audit(
         user=user,
         organisation=row.line_item.campaign.organisation,
         action=_ACTIONS[verdict],
         target=row.name,
-        detail=_detail(row, before, note),
+        detail=_detail(row, before, note) | _corrected(said, row.attributes),
     )
     outbox.write("snapshot", {"reason": f"creative {row.pk} was {verdict}"})
     return row
+
+
+def _known(attributes: Collection[str]) -> list[str]:
+    return sorted({one for one in attributes if one in CreativeAttribute.values})
+
+
+def _corrected(said: list[str], found: list[str]) -> dict[str, Any]:
+    return {} if sorted(said) == found else {"attributes": [", ".join(said), ", ".join(found)]}
 
 
 _ACTIONS: Mapping[str, str] = {

@@ -31,6 +31,7 @@ REVIEWED_FIELDS = {
     "call_to_action",
     "landing_url",
     "language",
+    "attributes",
 }
 STEPS: Mapping[str, set[str]] = {
     Status.DRAFT: {Status.ACTIVE, Status.ARCHIVED},

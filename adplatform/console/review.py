@@ -17,6 +17,7 @@ from adplatform.campaigns import review as reviews
 from adplatform.campaigns.models import Creative
 from adplatform.console.access import operator, operator_page
 from adplatform.core import clock
+from adplatform.inventory.models import CreativeAttribute
 from adplatform.learning.models import CreativeRating, SimilarAds
 
 LAST = "last_verdict"
@@ -41,6 +42,7 @@ def queue(request: HttpRequest) -> HttpResponse:
         "page_obj": page,
         "cards": list(zip(page, _neighbours(page), strict=True)),
         "needs_a_look": NEEDS_A_LOOK,
+        "attributes": CreativeAttribute.choices,
         "last": _last(request),
         "decided": decided.order_by("-reviewed_at")[:10],
     }
@@ -76,7 +78,9 @@ def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
     creative = get_object_or_404(Creative, public_id=public_id)
     try:
         if request.POST.get("verdict") == "approve":
-            reviews.approve(user=operator(request), creative=creative, at=clock.now())
+            reviews.approve(
+                user=operator(request), creative=creative, at=clock.now(), attributes=_found(request)
+            )
         else:
             reviews.reject(
                 user=operator(request), creative=creative, note=request.POST.get("note", ""), at=clock.now()
@@ -86,6 +90,11 @@ def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
     else:
         request.session[LAST] = str(public_id)
     return redirect("console:review")
+
+
+def _found(request: HttpRequest) -> list[str] | None:
+    """What the reviewer ticked; None where the form did not ask."""
+    return request.POST.getlist("attributes") if "attributes_shown" in request.POST else None
 
 
 @require_POST

@@ -109,3 +109,19 @@ def test_beside_a_waiting_ad_stand_the_nearest_with_a_verdict_rejected_ones_firs
     assert page.index("Win money") < page.index("Win a bicycle")
     assert "A money claim" in page
     assert "Taken back" not in page
+
+
+def test_a_reviewer_corrects_what_an_ad_has_in_it(client: Client, op: User) -> None:
+    ad = factories.creative(review=Review.PENDING, attributes=["video"])
+    page = client.get("/console/review/").content.decode()
+    assert "1 attribute said by the advertiser: check it" in page
+    post(client, ad, verdict="approve", attributes_shown="1", attributes="gambling")
+    assert (ad.review, ad.attributes) == (Review.APPROVED, ["gambling"])
+    assert AuditEntry.objects.get().detail["attributes"] == ["video", "gambling"]
+
+
+def test_a_verdict_that_asks_for_no_attributes_keeps_them(client: Client, op: User) -> None:
+    ad = factories.creative(review=Review.PENDING, attributes=["video"])
+    post(client, ad, verdict="approve")
+    assert ad.attributes == ["video"]
+    assert "attributes" not in AuditEntry.objects.get().detail
