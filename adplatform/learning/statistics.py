@@ -216,6 +216,8 @@ class LiveStatistics:
         background thread every second or two, and from one thread only."""
         newest = self._newest
         if self._seen is None or not self._follow(redis_client):
+            if self._seen is not None and not redis_client.exists(LAYOUT_KEY):
+                return newest  # lost, and not recomputed yet: what was known serves on, and its age shows
             self._newest, self._seen = _everything(redis_client)
             self._follow(redis_client)
         until = float(redis_client.get(UNTIL_KEY) or 0)

@@ -40,8 +40,8 @@ class Command(BaseCommand):
         hot = connect(settings.REDIS_URL, timeout_seconds=5.0)
         ingest.prepare(events) if options["once"] else None
         total = 0
-        self._prepare(hot)
         while not stopping.is_set():
+            self._prepare(hot)
             count = self._round(events, hot, options["consumer"], stopping)
             total += count
             if options["once"] and not count:
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         self.stdout.write(f"stored {total} events")
 
     def _prepare(self, hot: redis.Redis) -> None:
-        """Counters that mean something else, or are lost, are recomputed before anything is added."""
+        """Counters that mean something else, or were lost a moment ago, are recomputed before anything is added."""
         try:
             if live.prepare(hot, clock.now()):
                 self.stdout.write("the live counters were recomputed from the facts")
