@@ -131,7 +131,11 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(_bytes_of(path)).hexdigest()
+    try:
+        with path.open("rb") as file:  # in parts: vectors may be larger than what a process should hold
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -186,7 +186,7 @@ class Creative(Capped, TimeStamped):
     @property
     def text(self) -> str:
         """What the encoder reads."""
-        return f"{self.headline}. {self.body}".strip() if self.body else self.headline
+        return text_of(self.headline, self.body)
 
 
 class AdvertiserCap(Capped):
@@ -204,6 +204,11 @@ class AdvertiserCap(Capped):
 
     def __str__(self) -> str:
         return f"{self.organisation}"
+
+
+def text_of(headline: str, body: str) -> str:
+    """What the encoder reads of a creative."""
+    return f"{headline}. {body}".strip() if body else headline
 
 
 class Budget(models.Model):

@@ -78,7 +78,7 @@ def of_rows(rows: Sequence[CandidateRow]) -> Columns:
         lists[name] = [getattr(text, name) for text in texts]
     lists["is_approved"] = lists["is_running"] = [True] * len(rows)  # others are not in a snapshot
     lists["landing_domain"] = [host_of(row.landing_url) for row in rows]
-    lists["targeting"] = Coded.of(lists["targeting"], _rules)
+    lists["targeting"] = Coded.of(lists["targeting"], rules_of)
     lists["bid_strategy"] = Coded.of(lists["bid_strategy"], BidStrategy)
     lists["attributes"] = Coded.of(map(tuple, lists["attributes"]), frozenset)
     caps = [tuple((cap.scope, cap.limit, cap.window_seconds) for cap in row.caps) for row in rows]
@@ -87,7 +87,8 @@ def of_rows(rows: Sequence[CandidateRow]) -> Columns:
 
 
 @lru_cache(maxsize=200_000)
-def _rules(stored: str) -> Targeting:
+def rules_of(stored: str) -> Targeting:
+    """Targeting from its stored form; TargetingError where that is wrong."""
     return targeting.parse(msgspec.json.decode(stored))
 
 
