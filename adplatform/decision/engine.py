@@ -232,8 +232,10 @@ class _Run:
     def promising(self, eligible: int, slot: Slot) -> IntArray:
         """The `ranked` best of the eligible by the first stage (`shortlist`)."""
         fixed, shortlist = self.fixed, self.shortlist
-        rows = rows_of(
-            eligible if shortlist is None else shortlist.narrowed(eligible, self.ranked), len(fixed)
+        rows = (
+            rows_of(eligible, len(fixed))
+            if shortlist is None
+            else shortlist.narrowed(eligible, self.ranked, self.scorer.topic_lifts(slot))
         )
         base = (
             base_value(fixed, rows, self.scorer.standing(fixed)[rows], self.pace)

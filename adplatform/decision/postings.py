@@ -28,6 +28,12 @@ def bits_of(flags: BoolArray) -> int:
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
+def flags_of(bits: int, size: int) -> BoolArray:
+    """One flag per candidate from a bitmap."""
+    raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
+    return np.unpackbits(raw, count=size, bitorder="little").view(np.bool_)
+
+
 def rows_of(bits: int, size: int) -> IntArray:
     """The candidates whose bit is set, ascending."""
     words = np.frombuffer(bits.to_bytes((size + 63) // 64 * 8, "little"), np.uint64)

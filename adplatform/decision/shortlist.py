@@ -5,10 +5,11 @@ fifty ads; which fifty follows from what is cheap: the worth of a click to the a
 are the ad's standing and the request's lift of it (its text score). Ads that pay per impression are ordered by their
 worth alone, exactly, and have places of their own, since click odds say nothing about them.
 
-Even a straight line over thousands of eligible ads costs more than all the rest. So ads are sorted by what does not
-depend on the request, once per view of the statistics, into nested tiers as bitmaps: a request looks at the smallest
-tier in which enough of its eligible ads stand. The place of an ad in this order says little about one request, hence
-"enough" is many times the places there are.
+Even a straight line over thousands of eligible ads costs more than all the rest. So ads are sorted once per view of the
+statistics: by topic (ads whose texts lie close to one another) and then by what does not depend on the request. A
+request lifts whole topics, and looks at the ads of each topic from the top down to where those of all topics that
+promise more are enough: many times the places there are, since an ad is not its topic. (An inverted file over k-means
+cells, Jégou, Douze, Schmid 2011, whose lists are in the order of a part of the score.)
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from __future__ import annotations
 import numpy as np
 
 from .bidding import unpaced_worth
-from .bitmaps import bits_of
 from .candidates import CandidateSet
+from .postings import flags_of
 from .types import BoolArray, FloatArray, IntArray
 
-SMALLEST_TIER = 512
-TIER_STEP = 2
-LOOKED_AT = 8  # eligible ads that are looked at for each place in the ranking
+SHORTEST = 8  # ads of a topic that are looked at together, from the top; then as many as all before
+LOOKED_AT = 4  # eligible ads that are looked at for each place in the ranking
 CPM_SHARE = 5  # one in so many places is for ads that pay per impression
 _LEAST = 1e-12
 
@@ -30,19 +30,67 @@ _LEAST = 1e-12
 class Shortlist:
     """A candidate set in the order of what it promises. Immutable; a new view of the statistics makes a new one.
 
-    `base`: logarithm of each ad's expected worth before the request adds its lift, up to a constant that differs between
-    those who pay per click and per view.
+    `topic`: of each ad, from 0; without it all are of one. `base`: logarithm of each ad's expected worth before the
+    request adds its lift, up to a constant that differs between those who pay per click and per view.
     """
 
-    def __init__(self, fixed: CandidateSet, standing: FloatArray) -> None:
-        self.base = base_value(fixed, np.arange(len(fixed)), standing, fixed.pace)
-        self._clicks = _tiers(self.base, fixed.pays_per_click)
-        self._views = _tiers(self.base, ~fixed.pays_per_click)
+    def __init__(self, fixed: CandidateSet, standing: FloatArray, topic: IntArray | None = None) -> None:
+        everybody = np.arange(len(fixed))
+        self.base = base_value(fixed, everybody, standing, fixed.pace)
+        self._clicks = _Stretches(self.base, everybody[fixed.pays_per_click], topic)
+        self._views = _Stretches(self.base, everybody[~fixed.pays_per_click], None)
 
-    def narrowed(self, eligible: int, ranked: int) -> int:
-        """The eligible of the smallest tiers that hold enough of them, as a bitmap."""
-        views = ranked // CPM_SHARE
-        return _enough(self._clicks, eligible, LOOKED_AT * ranked) | _enough(self._views, eligible, 2 * views)
+    def narrowed(self, eligible: int, ranked: int, lifts: FloatArray | None = None) -> IntArray:
+        """Eligible rows, many for each place in the ranking, of those who promise most. `lifts`: of each topic by the
+        request."""
+        flags = flags_of(eligible, len(self.base))
+        share = eligible.bit_count() / len(self.base)
+        return np.concatenate(
+            [
+                self._clicks.best(flags, LOOKED_AT * ranked, share, lifts),
+                self._views.best(flags, 2 * (ranked // CPM_SHARE), share, None),
+            ]
+        )
+
+
+class _Stretches:
+    """Ads by topic, the best of each first, in stretches of 8, 8, 16, 32 …"""
+
+    def __init__(self, base: FloatArray, rows: IntArray, topic: IntArray | None) -> None:
+        group = np.zeros(len(rows), np.int64) if topic is None else topic[rows]
+        order = np.lexsort((rows, -base[rows], group))
+        self._rows = rows[order]
+        starts, ends = _stretches(group[order])
+        self._starts, self._ends = starts.tolist(), ends.tolist()
+        self._sizes = ends - starts
+        self._topic = group[order][starts]
+        self._promise = base[self._rows[starts]]  # of a stretch's best
+
+    def best(self, flags: BoolArray, wanted: int, share: float, lifts: FloatArray | None) -> IntArray:
+        """At least `wanted` flagged rows, where there are as many; `share` of all are flagged."""
+        promise = self._promise if lifts is None else self._promise + lifts[self._topic]
+        order = np.argsort(-promise, kind="stable")
+        reach, needed = self._sizes[order].cumsum(), wanted / max(share, _LEAST)
+        while True:
+            taken = order[: int(reach.searchsorted(needed)) + 1].tolist()
+            parts = [self._rows[self._starts[one] : self._ends[one]] for one in taken]
+            found = np.concatenate(parts) if parts else self._rows
+            found = found[flags[found]]
+            if len(found) >= wanted or len(taken) == len(order):
+                return found
+            needed *= 2
+
+
+def _stretches(group: IntArray) -> tuple[IntArray, IntArray]:
+    """Where stretches of a sorted column begin and end: at each new value, and at 8, 16, 32 … after it."""
+    if not len(group):
+        return group, group
+    firsts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
+    lengths = np.diff(firsts, append=len(group))
+    steps = np.array([0, *(SHORTEST << power for power in range(40))], np.int64)
+    inside = steps < lengths[:, None]
+    starts = (firsts[:, None] + steps)[inside]
+    return starts, np.append(starts[1:], len(group))
 
 
 def base_value(fixed: CandidateSet, rows: IntArray, standing: FloatArray, pace: FloatArray) -> FloatArray:
@@ -77,25 +125,3 @@ def _best(value: FloatArray, ids: IntArray, places: int) -> IntArray:
     level = level[np.argsort(ids[level], kind="stable")]
     sure = best[value[best] > least]
     return np.concatenate([sure, level[: places - len(sure)]])
-
-
-def _tiers(value: FloatArray, members: BoolArray) -> tuple[int, ...]:
-    """Nested bitmaps of the best 512, 1,024, … of the members, and of all of them."""
-    order = np.flatnonzero(members)
-    order = order[np.argsort(-value[order], kind="stable")]
-    tiers, size = [], SMALLEST_TIER
-    flags = np.zeros(len(members), np.bool_)
-    while size < len(order):
-        flags[order[:size]] = True
-        tiers.append(bits_of(flags))
-        size *= TIER_STEP
-    return (*tiers, bits_of(members))
-
-
-def _enough(tiers: tuple[int, ...], eligible: int, wanted: int) -> int:
-    found = 0
-    for tier in tiers:
-        found = eligible & tier
-        if found.bit_count() >= wanted:
-            break
-    return found

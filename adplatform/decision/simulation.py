@@ -152,6 +152,9 @@ class Prior:
         del request, slot
         return np.zeros(len(candidates))
 
+    def topic_lifts(self, slot: Slot) -> None:
+        del slot
+
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         del request, slot
         return _scores(np.full(len(candidates), self.pctr), sd=np.zeros(len(candidates)))
@@ -195,6 +198,9 @@ class Oracle(Prior):
 
     def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:
         return np.log(self.score(request, slot, candidates).pctr)
+
+    def topic_lifts(self, slot: Slot) -> None:
+        del slot
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         visitor = int(request.visitor or 0)

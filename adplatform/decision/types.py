@@ -282,6 +282,10 @@ class Scorer(Protocol):
         """What the request adds to the standing of these ads. Who is ranked, and then scored, follows from both."""
         ...
 
+    def topic_lifts(self, slot: Slot) -> FloatArray | None:
+        """Roughly what the request adds to the ads of each topic of a shortlist; None where it knows of no topics."""
+        ...
+
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores: ...
 
 

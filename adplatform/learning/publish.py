@@ -21,7 +21,7 @@ from django.conf import settings
 from adplatform.inventory.models import Site
 from adplatform.learning import beliefs, embeddings, registry, served, trial
 from ml import artifacts
-from ml.ctr.first_stage import SHORT_DIMENSIONS, axes_of
+from ml.ctr.first_stage import SHORT_DIMENSIONS
 from ml.schema import Ints, Vectors
 from ml.text.matcher import Matcher
 
@@ -164,13 +164,12 @@ def _write_vectors(
         raise artifacts.ArtifactError("the matcher gives vectors that are no numbers")
     arrays: dict[str, Any] = {
         served.CREATIVE_IDS: ids,
-        served.CREATIVES: _with_nothing(projected),
+        served.CREATIVES: served.with_nothing(projected),
         served.SITE_IDS: site_ids,
-        served.SITES: _with_nothing(U),
+        served.SITES: served.with_nothing(U),
     }
     if len(V) > SHORT_DIMENSIONS:
-        axes = axes_of(projected)
-        arrays |= {served.AXES: axes, served.SHORT: _with_nothing(projected @ axes)}
+        arrays |= served.short_form(projected)
     for name, array in arrays.items():
         np.save(root / name, array, allow_pickle=False)
     return list(arrays)
@@ -183,8 +182,3 @@ def _known(texts: Sequence[tuple[int, str]], encoder_id: str) -> tuple[Ints, Vec
     has = embeddings.has_vector(vectors)
     ids = np.array([number for number, _ in ordered], np.int64)
     return ids[has], vectors[has]
-
-
-def _with_nothing(vectors: Vectors) -> Vectors:
-    """With the row of zeros that stands for ids without a vector."""
-    return np.vstack([vectors, np.zeros((1, vectors.shape[1]), np.float32)]).astype(np.float32)

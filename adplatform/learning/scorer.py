@@ -27,6 +27,7 @@ from ml import online
 from ml.ctr import counters, features
 from ml.schema import Vectors
 
+SUITING = 1.0  # standard deviations by which an ad is taken to suit a reader better than its topic does
 MOST_CTR = 0.9  # without a blender: what rates of a few clicks multiply to is never certain
 
 
@@ -54,6 +55,7 @@ class RequestScorer:
         self._view = view
         self._profile = models.profile(visitor)
         self._built: dict[int, tuple[IntArray, Vectors]] = {}
+        self._short_readers: dict[int, Vectors] = {}  # by site
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -74,6 +76,16 @@ class RequestScorer:
     def standing(self, fixed: Sequence[Candidate]) -> FloatArray:
         """Rough log odds of each ad, raised where little is known of it."""
         return self._models.counts(self._view, fixed).standing
+
+    def topic_lifts(self, slot: Slot) -> FloatArray | None:
+        """The lift of an ad of each topic that suits the reader well for one of its topic; of ads without a vector, the
+        mean of all."""
+        models, reader = self._models, self._short_reader(slot)
+        if reader is None or models.topics is None:
+            return None
+        spread = models.topics[:, -1] * float(np.sqrt(reader @ reader))
+        lifts = models.first_stage.lift(models.topics[:, :-1] @ reader + SUITING * spread)
+        return np.append(lifts, lifts.mean())
 
     def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:  # noqa: ARG002
         """By how much the text score raises it. A candidate without a vector stands where the mean of the others is."""
@@ -228,13 +240,20 @@ class RequestScorer:
 
     def _short_text(self, slot: Slot, aligned: Aligned, rows: IntArray) -> FloatArray | None:
         """Text scores in few dimensions, 0 where there is no vector; None where there are none at all."""
-        models, u = self._models, self._reader(slot)
+        models, reader = self._models, self._short_reader(slot)
+        if reader is not None and models.short is not None:
+            return np.asarray(models.short.take(aligned.vector_row[rows], axis=0) @ reader, np.float64)
+        u = self._reader(slot)
         if u is None or len(models.creatives.ids) == 0:
             return None
-        if models.short is None or models.axes is None:
-            return np.asarray(models.creatives.vectors[aligned.vector_row[rows]] @ u, np.float64)
-        short = models.short.take(aligned.vector_row[rows], axis=0)
-        return np.asarray(short @ (u @ models.axes), np.float64)
+        return np.asarray(models.creatives.vectors[aligned.vector_row[rows]] @ u, np.float64)
+
+    def _short_reader(self, slot: Slot) -> Vectors | None:
+        """Who reads, on the few axes; None without them."""
+        axes, known = self._models.axes, self._short_readers.get(slot.site_id)
+        if known is None and axes is not None and (u := self._reader(slot)) is not None:
+            known = self._short_readers[slot.site_id] = u @ axes
+        return known
 
 
 def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:

@@ -31,7 +31,7 @@ from adplatform.learning.statistics import (
 from ml import artifacts, online
 from ml.ctr import counters, features
 from ml.ctr.first_stage import FILE as FIRST_STAGE
-from ml.ctr.first_stage import FirstStage, fallback
+from ml.ctr.first_stage import FirstStage, axes_of, fallback, topics_of
 from ml.ctr.runtime import CompiledBlender
 from ml.online import Belief
 from ml.schema import Floats, Ints, Vectors
@@ -41,6 +41,7 @@ KIND = "serving"
 SETTINGS = "models.json"
 CREATIVES, CREATIVE_IDS, SITES, SITE_IDS = "creatives.npy", "creative_ids.npy", "sites.npy", "site_ids.npy"
 SHORT, AXES = "creatives_short.npy", "axes.npy"  # creatives on the few axes along which they differ most
+TOPIC, TOPICS = "creatives_topic.npy", "topics.npy"  # ml.ctr.first_stage.topics_of the short vectors
 BLENDER = "blender"
 _UNFADED = dict.fromkeys(REMEMBERED, 1.0)
 STEP = 0.02  # in log odds, roughly: by how much the first stage may lag behind the counters
@@ -74,6 +75,7 @@ class Aligned:
     pcvr_base: Floats  # log odds, where a conversion model serves
     vector_row: Ints
     has_vector: Any
+    topic: Ints | None  # the last one stands for ads without a vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,15 @@ class Models:
         settings: Mapping[str, Any],
         short: Vectors | None = None,
         axes: Vectors | None = None,
+        topic: Ints | None = None,
+        topics: Vectors | None = None,
         first_stage: FirstStage | None = None,
     ) -> None:
         self.creatives = creatives
         self.sites = sites
         self.blender = blender
         self.short, self.axes = short, axes
+        self.topic, self.topics = topic, topics
         self.conversion = conversion
         self.versions: dict[str, str] = dict(settings["versions"])
         self.bias = float(settings["bias"])
@@ -144,6 +149,8 @@ class Models:
             settings=settings,
             short=_array(root / SHORT) if SHORT in manifest.files else None,
             axes=_array(root / AXES) if AXES in manifest.files else None,
+            topic=_array(root / TOPIC) if TOPIC in manifest.files else None,
+            topics=_array(root / TOPICS) if TOPICS in manifest.files else None,
             first_stage=_first_stage(root / BLENDER),
         )
 
@@ -175,6 +182,7 @@ class Models:
                 pcvr_base=self.conversion.base(pcvr) if self.conversion else pcvr,
                 vector_row=rows,
                 has_vector=rows < len(self.creatives.ids),
+                topic=None if self.topic is None else self.topic[rows],
             )
             self._aligned = known
         return known
@@ -204,7 +212,7 @@ class Models:
         else:
             standing, shortlist, stood_on = self._stood(before, stood_on)
         if shortlist is None and isinstance(aligned.fixed, CandidateSet):
-            shortlist = Shortlist(aligned.fixed, standing)
+            shortlist = Shortlist(aligned.fixed, standing, aligned.topic)
         return AlignedCounts(
             view,
             aligned,
@@ -290,6 +298,20 @@ def _first_stage(folder: Path) -> FirstStage | None:
         if FIRST_STAGE in manifest.files
         else None
     )
+
+
+def short_form(vectors: Vectors) -> dict[str, Any]:
+    """Creatives' vectors for the first stage, by file: on few axes, and by topic, with one more for ids without a
+    vector."""
+    axes = axes_of(vectors)
+    short = vectors @ axes
+    topic, topics = topics_of(short)
+    return {AXES: axes, SHORT: with_nothing(short), TOPIC: np.append(topic, len(topics)), TOPICS: topics}
+
+
+def with_nothing(vectors: Vectors) -> Vectors:
+    """With the row of zeros that stands for ids without a vector."""
+    return np.vstack([vectors, np.zeros((1, vectors.shape[1]), np.float32)]).astype(np.float32)
 
 
 def _array(path: Path) -> Any:

@@ -42,7 +42,6 @@ from ml.ctr.blender import train_blender
 from ml.ctr.calibration import Calibration
 from ml.ctr.compile import compile_blender
 from ml.ctr.features import NAMES, SCHEMA
-from ml.ctr.first_stage import axes_of
 
 VISITORS = 200
 CLOSENESS = 0.6  # of a text to its topic
@@ -177,8 +176,7 @@ def write_models(folder: Path, *, line_items: int, sites: int, seed: int) -> Non
         served.SITE_IDS: np.arange(1, sites + 1),
         served.SITES: vectors(rng, sites),
     }
-    arrays[served.AXES] = axes_of(arrays[served.CREATIVES])
-    arrays[served.SHORT] = arrays[served.CREATIVES] @ arrays[served.AXES]
+    arrays |= served.short_form(arrays[served.CREATIVES][:-1])
     for name, array in arrays.items():
         np.save(folder / name, array, allow_pickle=False)
     settings = {

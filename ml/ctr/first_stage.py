@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from ml.ctr.features import NAMES, AdSide
-from ml.schema import Floats, Vectors
+from ml.schema import Floats, Ints, Vectors
 
 FILE = "first_stage.json"
 TEXT = "text_score"
@@ -30,6 +30,10 @@ OF_ADS = (
 )
 KNOTS = 12
 SHORT_DIMENSIONS = 64  # of the vectors that lifts are computed from
+TOPICS = 32  # of ads, at most
+LEAST_OF_TOPIC = 64
+ROUNDS = 8
+MOST_OF_SAMPLE = 10_000
 PENALTY = 1e-3  # of the mean squared column: keeps curves that go together from fighting
 MOST_ROWS = 200_000
 LEAST_RATE = 1e-6
@@ -143,6 +147,37 @@ def _hats(column: Floats, knots: Floats) -> Floats:
     if len(knots) == 1:
         return np.zeros((len(column), 1))
     return np.stack([np.interp(column, knots, one) for one in np.eye(len(knots))], axis=1)
+
+
+def topics_of(vectors: Vectors, count: int = TOPICS) -> tuple[Ints, Vectors]:
+    """Texts that lie close to one another: the topic of each vector, and by topic its centre with the deviation of its
+    members' scores (for a reader of length 1) in a last column.
+
+    Lloyd's k-means from vectors taken evenly over the list, so that the same texts always make the same topics.
+    """
+    count = max(1, min(count, len(vectors) // LEAST_OF_TOPIC))
+    sample = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_OF_SAMPLE)).astype(np.int64)]
+    centres = sample[np.linspace(0, len(sample) - 1, count).astype(np.int64)].copy()
+    for _ in range(ROUNDS):
+        nearest = _nearest(sample, centres)
+        for topic in range(count):
+            members = sample[nearest == topic]
+            if len(members):
+                centres[topic] = members.mean(axis=0)
+    topic = _nearest(vectors, centres)
+    apart = ((vectors - centres[topic]) ** 2).mean(axis=1)
+    spread = np.bincount(topic, weights=apart, minlength=count) / np.maximum(
+        np.bincount(topic, minlength=count), 1
+    )
+    described: Vectors = np.column_stack([centres, np.sqrt(spread)]).astype(np.float32)
+    return topic, described
+
+
+def _nearest(vectors: Vectors, centres: Vectors) -> Ints:
+    half = (centres**2).sum(axis=1) / 2
+    parts = (vectors[start : start + MOST_OF_SAMPLE] for start in range(0, len(vectors), MOST_OF_SAMPLE))
+    found: Ints = np.concatenate([(part @ centres.T - half).argmax(axis=1) for part in parts])
+    return found
 
 
 def axes_of(vectors: Vectors, count: int = SHORT_DIMENSIONS) -> Vectors:

@@ -64,6 +64,9 @@ class TableScorer:
     def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:
         return np.zeros(len(candidates))
 
+    def topic_lifts(self, slot: Slot) -> None:
+        return None
+
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
         rows = [self._of(c) for c in candidates]
         pctr = np.array([row[0] for row in rows])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adplatform.decision.bitmaps import bits_of, rows_of
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.engine import decide
-from adplatform.decision.shortlist import SMALLEST_TIER, Shortlist, chosen
+from adplatform.decision.shortlist import Shortlist, chosen
 from adplatform.decision.types import BidStrategy, Candidate, Seen
 
 from .factories import TableScorer, candidate, request, slot
@@ -46,16 +46,41 @@ def test_who_would_win_among_all_is_on_the_shortlist() -> None:
 
 
 def test_a_request_looks_at_few_of_many() -> None:
-    fixed, scorer = market(8 * SMALLEST_TIER, 2)
-    shortlist = Shortlist(fixed, standing(fixed, scorer))
-    looked_at = shortlist.narrowed((1 << len(fixed)) - 1, 20)
-    assert 8 * 20 <= looked_at.bit_count() <= 4 * SMALLEST_TIER
+    fixed, scorer = market(4_096, 2)
+    looked_at = Shortlist(fixed, standing(fixed, scorer)).narrowed((1 << len(fixed)) - 1, 20)
+    assert 4 * 20 <= len(looked_at) <= 4 * 4 * 20
+    assert len(set(looked_at.tolist())) == len(looked_at)
 
 
 def test_rare_eligibility_looks_at_everybody_left() -> None:
-    fixed, scorer = market(4 * SMALLEST_TIER, 3)
-    eligible = bits_of(np.arange(len(fixed)) % 100 == 7)
-    assert Shortlist(fixed, standing(fixed, scorer)).narrowed(eligible, 20) == eligible
+    fixed, scorer = market(2_048, 3)
+    eligible = np.arange(len(fixed)) % 100 == 7
+    found = Shortlist(fixed, standing(fixed, scorer)).narrowed(bits_of(eligible), 20)
+    assert sorted(found.tolist()) == np.flatnonzero(eligible).tolist()
+
+
+def test_a_request_looks_where_its_topics_are() -> None:
+    fixed, scorer = market(4_096, 4)
+    topic = np.arange(len(fixed)) % 8
+    shortlist = Shortlist(fixed, standing(fixed, scorer), topic)
+    lifts = np.where(np.arange(8) == 3, 4.0, 0.0)
+    everybody = (1 << len(fixed)) - 1
+    indifferent, keen = (
+        [topic[row] for row in shortlist.narrowed(everybody, 20, given).tolist() if fixed.pays_per_click[row]]
+        for given in (np.zeros(8), lifts)
+    )
+    assert indifferent.count(3) < len(indifferent) / 4
+    assert keen.count(3) > len(keen) / 2
+
+
+def test_who_promises_most_is_looked_at() -> None:
+    fixed, scorer = market(4_096, 5)
+    topic, lifts = np.arange(len(fixed)) % 8, np.linspace(0, 2, 8)
+    shortlist = Shortlist(fixed, standing(fixed, scorer), topic)
+    looked_at = set(shortlist.narrowed((1 << len(fixed)) - 1, 20, lifts).tolist())
+    promise = shortlist.base + lifts[topic]
+    best = [row for row in np.argsort(-promise).tolist() if fixed.pays_per_click[row]][:20]
+    assert looked_at >= set(best)
 
 
 @given(
