@@ -19,6 +19,7 @@ from adplatform.campaigns import rules as operator_rules
 from adplatform.campaigns.models import Creative, LineItem, Status, text_of
 from adplatform.core.http import host_of
 from adplatform.decision.targeting import TargetingError
+from adplatform.decision.types import CapScope
 from adplatform.events.models import ConversionAction, HourlyStat
 from adplatform.inventory.models import AdSlot
 from adplatform.learning import conversions
@@ -130,8 +131,6 @@ class _Ad(NamedTuple):
     targeting: str
     pacing: str
     bid_micros: int
-    cap_impressions: int | None
-    cap_window_seconds: int
     campaign_id: int
     campaign_public_id: str
     currency: str
@@ -144,6 +143,24 @@ class _Ad(NamedTuple):
     advertiser_public_id: str
     advertiser: str
     time_zone: str
+    creative_cap: int | None
+    creative_cap_seconds: int
+    line_item_cap: int | None
+    line_item_cap_seconds: int
+    campaign_cap: int | None
+    campaign_cap_seconds: int
+    advertiser_cap: int | None
+    advertiser_cap_seconds: int | None
+
+    def caps(self) -> list[CapRow]:
+        """Its own and those of all that it belongs to."""
+        levels = (
+            (CapScope.CREATIVE, self.creative_cap, self.creative_cap_seconds),
+            (CapScope.LINE_ITEM, self.line_item_cap, self.line_item_cap_seconds),
+            (CapScope.CAMPAIGN, self.campaign_cap, self.campaign_cap_seconds),
+            (CapScope.ADVERTISER, self.advertiser_cap, self.advertiser_cap_seconds),
+        )
+        return [CapRow(scope.value, most, seconds) for scope, most, seconds in levels if most and seconds]
 
 
 _LINE_ITEM, _CAMPAIGN, _OWNER = "line_item__", "line_item__campaign__", "line_item__campaign__organisation__"
@@ -164,9 +181,16 @@ _PATHS: dict[str, Any] = {
         )
     },
     "targeting": Cast(f"{_LINE_ITEM}targeting", TextField()),  # one text for equal rules
+    **{name: f"{_LINE_ITEM}{name}" for name in ("pacing", "bid_micros")},
     **{
-        name: f"{_LINE_ITEM}{name}"
-        for name in ("pacing", "bid_micros", "cap_impressions", "cap_window_seconds")
+        f"{scope}_cap{suffix}": f"{path}cap_{column}"
+        for scope, path in (
+            ("creative", ""),
+            ("line_item", _LINE_ITEM),
+            ("campaign", _CAMPAIGN),
+            ("advertiser", f"{_OWNER}cap__"),
+        )
+        for suffix, column in (("", "impressions"), ("_seconds", "window_seconds"))
     },
     **{
         name: f"{_CAMPAIGN}{name}"
@@ -240,18 +264,12 @@ def _row(ad: _Ad, remaining: int, pace: float, performance: Performance) -> Cand
         remaining_micros=remaining,
         start_at=ad.start_at,
         end_at=ad.end_at,
-        caps=_caps(ad),
+        caps=ad.caps(),
         time_zone=ad.time_zone,
         impressions=impressions,
         clicks=clicks,
         attributes=sorted(ad.attributes),
     )
-
-
-def _caps(ad: _Ad) -> list[CapRow]:
-    if ad.cap_impressions is None:
-        return []
-    return [CapRow("line_item", ad.cap_impressions, ad.cap_window_seconds)]
 
 
 @dataclass(slots=True)

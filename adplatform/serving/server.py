@@ -115,6 +115,9 @@ class Server:
             self.stream.append_soon(pack(record))
         if answered.past and answered.request.visitor:
             self.caps.forget(answered.request.visitor, answered.past)
+        if asked.source != "test":
+            for shown in answered.shown:
+                self.caps.hold(shown.served, shown.pick.candidate)
         return answered
 
     def record(self, kind: str, served: Served, *, at: datetime, agent: str = "") -> None:
@@ -131,7 +134,7 @@ class Server:
         if row is not None:
             candidate = snapshot.candidates[row]
             also = variety.counters_of(candidate) if snapshot.counts_variety else ()
-            self.caps.count(served.decision_id, served.visitor, candidate, at, also)
+            self.caps.count(served, candidate, at, also)
 
     def record_feedback(self, given: FeedbackGiven) -> None:
         """Make durable what a visitor says, and true at the next request where Valkey answers; where it does not,
@@ -192,7 +195,7 @@ class Server:
 
     def _answer(self, asked: Asked, snapshot: Snapshot, started: float | None) -> Answer:
         visitor = asked.request.visitor
-        known = self.visitors.read(visitor) if visitor else NOBODY
+        known = self.caps.with_unwritten(visitor, self.visitors.read(visitor)) if visitor else NOBODY
         if self._thread is None:  # nothing happens in the background, so it happens here
             self._quietly(self.leases.tend)
         return answer(
