@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,12 @@ class Models:
             first_stage=_first_stage(root / BLENDER),
         )
 
+    def again(self) -> Models:
+        """The same models, for another candidate list."""
+        other = copy(self)
+        other._aligned, other._counts = None, ()
+        return other
+
     @property
     def dimension(self) -> int:
         """Length of a profile that fits these vectors."""
@@ -249,8 +256,8 @@ class Models:
 
 def _same_ads(view: View, before: View) -> bool:
     """Whether nothing about ads has changed between two views."""
-    names = (*counters.ADS, "everything")
-    return all(getattr(view, name) is getattr(before, name) for name in names)
+    same = all(getattr(view, name) is getattr(before, name) for name in counters.ADS)
+    return same and view.overall == before.overall
 
 
 def _places(name: str, view: View, aligned: Aligned, before: AlignedCounts | None) -> Ints:

@@ -168,7 +168,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All counts as read at one moment. What did not change since the view before is the same object.
+    """All counts as read at one moment; `overall` is (impressions, clicks, expected clicks) of everything. Counts that did
+    not change since the view before are the same objects.
 
     `until`: what happened before is counted, in seconds since 1970; 0 where nobody counts.
     """
@@ -179,24 +180,17 @@ class View:
     advertiser: Counts = field(default_factory=Counts)
     slot: Counts = field(default_factory=Counts)
     site: Counts = field(default_factory=Counts)
-    everything: Counts = field(default_factory=Counts)
+    overall: tuple[float, float, float] = (0.0, 0.0, 0.0)
     until: float = 0.0
-
-    @property
-    def overall(self) -> tuple[float, float, float]:
-        """(impressions, clicks, expected clicks) of everything."""
-        impressions, clicks, expected, _, _ = self.everything.of(0)
-        return impressions, clicks, expected
 
     def with_changes(self, changes: Mapping[str, tuple[Ints, Floats]]) -> View:
         """The view after these rows were written."""
-        changed = {_FIELDS[name]: rows for name, rows in changes.items() if len(rows[0])}
-        if not changed:
-            return self
-        return replace(self, **{name: getattr(self, name).with_rows(*rows) for name, rows in changed.items()})
-
-
-_FIELDS = {name: name for name in ENTITIES} | {EVERYTHING: "everything"}
+        made: dict[str, Any] = {
+            name: getattr(self, name).with_rows(*changes[name]) for name in ENTITIES if name in changes
+        }
+        if EVERYTHING in changes and len(changes[EVERYTHING][1]):
+            made["overall"] = tuple(changes[EVERYTHING][1][-1, :3].tolist())
+        return replace(self, **made) if made else self
 
 
 class LiveStatistics:
@@ -233,10 +227,8 @@ class LiveStatistics:
             piece = redis_client.xrange(CHANGES_KEY, min=seen or "-", count=_PIECE)
             if not piece or (seen and piece[0][0] != seen):
                 return not piece and not seen
-            if (
-                not seen
-            ):  # there was no stream when everything was read: who knows what its first entries were
-                return False
+            if not seen:
+                return False  # there was no stream when everything was read, and its first entries may be gone by now
             entries += piece[1:]
             seen = piece[-1][0]
             if len(piece) < _PIECE:
