@@ -30,8 +30,11 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "embed_visitors": timedelta(minutes=10),
     "find_similar": timedelta(minutes=10),
     "settle": crontab(minute="5"),
+    "watch_balances": crontab(minute="15"),
     "score_shadow": crontab(minute="10"),
     "explain_ads": crontab(minute="20"),
+    "filter_traffic": crontab(minute="35"),
+    "write_anchors": crontab(minute="25", hour="0"),
     "examine_data": crontab(minute="30", hour="1"),
     "rate_creatives": crontab(minute="45", hour="1"),
     "train": crontab(minute="0", hour="2"),
@@ -39,6 +42,9 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "refresh_engines": crontab(minute="50", hour="2"),
     "score": crontab(minute="0", hour="3"),
     "tune": crontab(minute="0", hour="4", day_of_week="0"),
+    # The fourth: settling looks three days back, so that the month is complete.
+    "issue_invoices": crontab(minute="30", hour="4", day_of_month="4"),
+    "prepare_payouts": crontab(minute="0", hour="5", day_of_month="5"),
 }
 
 QUEUES = ("default", "gpu", "events")

@@ -82,6 +82,25 @@ INSTALLED_APPS = [
     "adplatform.accounts",
     "django.contrib.admin",
     "django.contrib.auth",
+# --- money ------------------------------------------------------------------------------------------------------------
+# Who sells: on invoices, in payment files. Without a country no VAT is charged.
+SELLER = {
+    "name": env.text("PLATFORM_NAME", "AdPlatform"),
+    "address": env.text("PLATFORM_ADDRESS"),
+    "country": env.text("PLATFORM_COUNTRY").upper(),
+    "vat_id": env.text("PLATFORM_VAT_ID"),
+    "iban": env.text("PLATFORM_IBAN").replace(" ", ""),
+    "bic": env.text("PLATFORM_BIC"),
+}
+STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY")  # cards are offered when both are set
+STRIPE_WEBHOOK_SECRET = env.text("STRIPE_WEBHOOK_SECRET")
+STRIPE_API_BASE = env.text("STRIPE_API_BASE")  # a server that speaks Stripe's protocol, other than Stripe's
+FOUR_EYES_UNITS = env.integer("FOUR_EYES_UNITS", 5_000, least=0, most=1_000_000_000, number=15)
+PAYOUT_HOLD_DAYS = env.integer("PAYOUT_HOLD_DAYS", 30, least=0, most=365, number=16)
+PAYOUT_MINIMUM_UNITS = env.integer("PAYOUT_MINIMUM_UNITS", 50, least=0, most=1_000_000, number=17)
+LOW_BALANCE_DAYS = env.integer("LOW_BALANCE_DAYS", 2, least=1, most=60, number=18)
+ANCHORS_DIR = env.text("ANCHORS_DIR", str(VAR / "anchors"))  # best on a disk that the database cannot write
+
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection, transaction
 
 from adplatform.accounts.models import Organisation
-from adplatform.billing.models import Balance, LedgerAccount, Posting
+from adplatform.billing.models import LedgerAccount, Posting
 from adplatform.core import clock
 
 LOCK = 7_236_454  # advisory lock of the chain's end; the database's triggers take the same
@@ -115,6 +115,31 @@ def revenue(currency: str) -> LedgerAccount:
 def cash(currency: str) -> LedgerAccount:
     """Our money at the bank: minus what we hold, since entries count what is owed."""
     return _account(None, Kind.CASH, currency)
+
+
+def held(organisation: Organisation) -> LedgerAccount:
+    """An advertiser's money that is set aside."""
+    return _account(organisation, Kind.HELD, organisation.currency)
+
+
+def due(organisation: Organisation) -> LedgerAccount:
+    """What an advertiser owes of invoices: negative until it is paid."""
+    return _account(organisation, Kind.DUE, organisation.currency)
+
+
+def tax(currency: str) -> LedgerAccount:
+    """VAT that is not ours."""
+    return _account(None, Kind.TAX, currency)
+
+
+def rounding(currency: str) -> LedgerAccount:
+    """What rounding invoices to coins gained or cost us."""
+    return _account(None, Kind.ROUNDING, currency)
+
+
+def transit(currency: str) -> LedgerAccount:
+    """Payouts that left the publishers' accounts and not yet ours."""
+    return _account(None, Kind.TRANSIT, currency)
 
 
 def lock_chain() -> None:
@@ -263,14 +288,32 @@ def _posting(draft: Draft, previous: str, posted_at: datetime) -> Posting:
     return posting
 
 
+# The newest credit limit of the account's owner is how far below zero it may go.
+_SHORT = """
+    SELECT o.name, -b.micros - coalesce(c.micros, 0), a.currency
+    FROM billing_balance b JOIN billing_ledgeraccount a ON a.id = b.account_id
+    JOIN accounts_organisation o ON o.id = a.owner_id
+    LEFT JOIN LATERAL (SELECT micros FROM billing_creditlimit WHERE organisation_id = o.id ORDER BY id DESC LIMIT 1) c ON true
+    WHERE b.account_id = ANY(%s) AND b.micros < -coalesce(c.micros, 0) LIMIT 1
+"""
+
+
 def _refuse_overdraft(drafts: Sequence[Draft]) -> None:
     """The database refuses it too, at commit; here the caller still learns which account it was."""
-    touched = {account.pk for draft in drafts for account in draft.entries if account.kind == Kind.PREPAID}
-    short = Balance.objects.filter(account__in=touched, micros__lt=0).select_related("account__owner").first()
+    lowered = {
+        account.pk
+        for draft in drafts
+        for account, micros in draft.entries.items()
+        if account.kind == Kind.PREPAID and micros < 0
+    }
+    if not lowered:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_SHORT, [list(lowered)])
+        short = cursor.fetchone()
     if short is not None:
-        raise OverdraftError(
-            f"{short.account.owner} has {-short.micros} micros of {short.account.currency} too little."
-        )
+        owner, micros, currency = short
+        raise OverdraftError(f"{owner} has {micros} micros of {currency} too little.")
 
 
 def _epoch_micros(moment: datetime) -> int:

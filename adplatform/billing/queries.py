@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import F, Sum
 
 from adplatform.accounts.models import Organisation
-from adplatform.billing.models import Balance, LedgerAccount
+from adplatform.billing.models import Balance, CreditLimit, LedgerAccount
 from adplatform.campaigns.models import Campaign
 from adplatform.events.models import HourlyStat
 from adplatform.inventory.models import AdSlot
@@ -43,6 +43,16 @@ def prepaid_balance(organisation: Organisation) -> int:
     return _own(organisation, Kind.PREPAID)[0]
 
 
+def due_balance(organisation: Organisation) -> int:
+    """What an advertiser owes of invoices, as a negative number."""
+    return _own(organisation, Kind.DUE)[0]
+
+
+def held_balance(organisation: Organisation) -> int:
+    """What of an advertiser's money is set aside."""
+    return _own(organisation, Kind.HELD)[0]
+
+
 def earned_balance(organisation: Organisation) -> int:
     """What a publisher is owed."""
     return _own(organisation, Kind.EARNED)[0]
@@ -61,21 +71,44 @@ def unsettled_spend(organisation: Organisation) -> int:
 
 
 def available(organisation: Organisation) -> int:
-    """What an advertiser can still spend: the balance less what is charged and not yet settled."""
-    return prepaid_balance(organisation) - unsettled_spend(organisation)
+    """What an advertiser can still spend: the balance less what is charged and not yet settled, and its credit."""
+    return (
+        prepaid_balance(organisation)
+        - unsettled_spend(organisation)
+        + credit_limits([organisation.pk])[organisation.pk]
+    )
+
+
+def credit_limits(organisation_ids: Collection[int]) -> Mapping[int, int]:
+    """How far below zero each advertiser's prepaid money may go: its newest limit, 0 for those without."""
+    rows = CreditLimit.objects.filter(organisation__in=organisation_ids).order_by("pk")
+    newest = dict(rows.values_list("organisation_id", "micros"))
+    return {pk: newest.get(pk, 0) for pk in organisation_ids}
 
 
 def granted(organisation_ids: Collection[int]) -> Mapping[int, int]:
-    """How much each advertiser may be charged in all, ever: what it paid in, less refunds, plus credits.
+    """How much each advertiser may be charged in all, ever: what it paid in, less refunds, plus credits
+    and its credit limit.
 
     It is balance + settled, read from one row, so that a settlement in between changes nothing.
     """
     rows = Balance.objects.filter(account__owner_id__in=organisation_ids, account__kind=Kind.PREPAID)
     own = rows.filter(account__currency=F("account__owner__currency"))
-    return {
-        owner: micros - settled
-        for owner, micros, settled in own.values_list("account__owner_id", "micros", "settled_micros")
-    }
+    limits = credit_limits(organisation_ids)
+    found = {pk: micros for pk, micros in limits.items() if micros}
+    for owner, micros, settled in own.values_list("account__owner_id", "micros", "settled_micros"):
+        found[owner] = micros - settled + limits[owner]
+    return found
+
+
+def part_of(posting_id: int, kind: str) -> int:
+    """What a posting moved in accounts of that kind."""
+    return (
+        LedgerAccount.objects.filter(kind=kind, entries__posting_id=posting_id).aggregate(
+            micros=Sum("entries__micros")
+        )["micros"]
+        or 0
+    )
 
 
 def statement(

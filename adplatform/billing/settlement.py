@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from adplatform.accounts.models import Organisation
 from adplatform.billing import ledger
 from adplatform.billing.models import Balance, LedgerAccount, Settlement
-from adplatform.billing.queries import BILLED_SOURCES
+from adplatform.billing.queries import BILLED_SOURCES, credit_limits
 from adplatform.campaigns.models import Campaign
 from adplatform.core import money
 from adplatform.inventory.models import AdSlot
@@ -132,7 +132,8 @@ def _items(hour: datetime) -> list[_Item]:
 
 
 def _affordable(items: Sequence[_Item]) -> tuple[list[_Item], int]:
-    """Those that the advertisers' prepaid money covers, in order, and how many it does not."""
+    """Those that the advertisers' prepaid money and credit cover, in order, and how many they do not."""
+    limits = credit_limits({item.advertiser_id for item in items})
     rows = Balance.objects.filter(
         account__kind=Kind.PREPAID, account__owner_id__in={item.advertiser_id for item in items}
     )
@@ -143,8 +144,8 @@ def _affordable(items: Sequence[_Item]) -> tuple[list[_Item], int]:
     paid = []
     for item in items:
         purse = item.advertiser_id, item.currency
-        if held.get(purse, 0) >= item.cost_micros:
-            held[purse] -= item.cost_micros
+        if held.get(purse, 0) + limits[item.advertiser_id] >= item.cost_micros:
+            held[purse] = held.get(purse, 0) - item.cost_micros
             paid.append(item)
     return paid, len(items) - len(paid)
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.db.models import Max
 
-from adplatform.billing import ledger
-from adplatform.billing.models import Balance, Entry, LedgerAccount, Posting
+from adplatform.billing import anchors, invoice_checks, ledger
+from adplatform.billing.anchors import Anchor
+from adplatform.billing.models import Balance, CreditLimit, Entry, LedgerAccount, Posting
+from adplatform.core import roles
 
 _PAGE = 5_000
 _MOST_NAMED = 100  # of one kind: a broken chain need not fill a disk
@@ -38,6 +41,7 @@ class Verified:
     postings: int = 0
     entries: int = 0
     accounts: int = 0
+    anchors: int = 0
     head: str = ledger.GENESIS
     violations: list[Violation] = field(default_factory=list)
     _named: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -53,6 +57,7 @@ class Verified:
             "postings": self.postings,
             "entries": self.entries,
             "accounts": self.accounts,
+            "anchors": self.anchors,
             "head": self.head,
             "violations": [violation.as_dict() for violation in self.violations],
         }
@@ -60,11 +65,7 @@ class Verified:
 
 # Triggers without which the database would not refuse what it promises to refuse.
 GUARDS = (
-    *(
-        f"{table}_{rule}"
-        for table in ("billing_ledgeraccount", "billing_posting", "billing_entry")
-        for rule in ("is_append_only", "is_not_truncated")
-    ),
+    *(f"{table}_{rule}" for table in roles.LEDGER for rule in ("is_append_only", "is_not_truncated")),
     "billing_posting_waits_its_turn",
     "billing_posting_continues_the_chain",
     "billing_posting_is_sound",
@@ -72,31 +73,70 @@ GUARDS = (
     "billing_balance_follows_entries",
     "billing_balance_is_not_truncated",
     "billing_balance_is_not_overdrawn",
+    "billing_invoice_numbers_have_no_gap",
+    "billing_invoice_equals_its_lines",
+    "billing_invoiceline_belongs_to_its_sum",
+    "billing_refund_does_not_exceed_the_payment",
     *(
         f"events_{fact}_{rule}"
-        for fact in ("addecision", "impression", "view", "click", "conversion")
+        for fact in ("addecision", "impression", "view", "click", "conversion", "invalidation", "adjustment")
         for rule in ("is_append_only", "is_not_truncated")
     ),
 )
 
 
 def verify() -> Verified:
-    """Look at every posting, entry, account and guard."""
+    """Look at every posting, entry, account, guard, document and anchor."""
     found = Verified()
+    marks = _anchors(found)
     accounts = {account.pk: account for account in LedgerAccount.objects.select_related("owner")}
     found.accounts = len(accounts)
     replayed: dict[int, int] = defaultdict(int)
     settled: dict[int, int] = defaultdict(int)
     for posting, entries in _postings():
         _check_posting(posting, entries, accounts, found)
+        _check_anchor(marks.pop(posting.pk, None), found)
         for entry in entries:
             replayed[entry.account_id] += entry.micros
             if posting.kind == "settle":
                 settled[entry.account_id] += entry.micros
+    for anchor in marks.values():
+        found.found("anchor_holds", anchor.day, f"it names posting {anchor.last_id}, which does not exist")
     _check_strays(found)
     _check_balances(accounts, replayed, settled, found)
     _check_guards(found)
+    _check_documents(found)
     return found
+
+
+def _anchors(found: Verified) -> dict[int, Anchor]:
+    """The anchors by the posting that they stand at; files that are not what they were are named."""
+    try:
+        marks = anchors.read()
+        found.anchors = len(marks)
+        for name in anchors.broken_links():
+            found.found(
+                "anchor_names_the_one_before", name, "a file before it was changed, added or taken out"
+            )
+    except anchors.AnchorError as error:
+        found.found("anchor_is_readable", anchors.folder(), str(error))
+        return {}
+    return {anchor.last_id: anchor for anchor in marks}
+
+
+def _check_anchor(anchor: Anchor | None, found: Verified) -> None:
+    if anchor is not None and (anchor.head, anchor.postings) != (found.head, found.postings):
+        found.found(
+            "anchor_holds",
+            anchor.day,
+            f"the chain ended that day with {anchor.head[:12]}… after {anchor.postings} postings; now it is"
+            f" {found.head[:12]}… after {found.postings}: the books of that day or before were rewritten",
+        )
+
+
+def _check_documents(found: Verified) -> None:
+    for rule, subject, words in invoice_checks.violations():
+        found.found(rule, subject, words)
 
 
 def _postings() -> Iterator[tuple[Posting, list[Entry]]]:
@@ -157,6 +197,8 @@ def _check_balances(
     accounts: dict[int, LedgerAccount], replayed: dict[int, int], settled: dict[int, int], found: Verified
 ) -> None:
     held = {row.account_id: row for row in Balance.objects.all()}
+    most = CreditLimit.objects.values_list("organisation_id").annotate(micros=Max("micros"))
+    credit: dict[int | None, int] = dict(most)
     for pk, account in accounts.items():
         row = held.get(pk)
         micros, part = (row.micros, row.settled_micros) if row else (0, 0)
@@ -170,7 +212,8 @@ def _check_balances(
                 account,
                 f"it says {part} micros were settled, its entries say {settled[pk]}",
             )
-        if account.kind == LedgerAccount.Kind.PREPAID and replayed[pk] < 0:
+        # A credit limit that was lowered leaves the debt that it once allowed.
+        if account.kind == LedgerAccount.Kind.PREPAID and replayed[pk] < -credit.get(account.owner_id, 0):
             found.found("prepaid_is_not_overdrawn", account, f"it holds {replayed[pk]} micros")
 
 

@@ -1,7 +1,8 @@
 """Amounts of money: integer micros (1e-6 of a currency unit), never floats.
 
 Rounding is decided here once. Shares round towards the platform's side of the split and always add
-up; a price per thousand rounds up to whole micros per impression; text rounds half away from zero.
+up; a price per thousand rounds up to whole micros per impression; text rounds half away from zero;
+invoices round to coins, half to even.
 """
 
 from __future__ import annotations
@@ -64,6 +65,15 @@ def parse_micros(text: str, currency: str, *, digits: int | None = None) -> int:
     if amount != round(amount, allowed):
         raise MoneyError(f"{currency} amounts have at most {allowed} decimals.")
     return int(amount * MICROS)
+
+
+def round_half_even(micros: int, currency: str, *, of: int = 1) -> int:
+    """Micros / `of`, rounded once to whole coins of the currency, half to the even coin. Exact: integers only."""
+    coin: int = 10 ** (6 - digits_of(currency)) * of
+    whole, rest = divmod(micros, coin)
+    if rest * 2 > coin or (rest * 2 == coin and whole % 2):
+        whole += 1
+    return whole * (coin // of)
 
 
 def format_plain(micros: int, currency: str, *, digits: int | None = None) -> str:

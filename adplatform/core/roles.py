@@ -3,7 +3,7 @@
 owner     owns the tables; migrations run as a member of it
 app       portal and API: everything on ordinary tables, facts and the ledger may only be read and added to
 worker    the same across tenants; row-level policies tell the two apart
-auditor   reads the three audit views and nothing else
+auditor   reads the audit views and nothing else
 
 The four are groups without login. One login, named after the database, belongs to the auditors; its password is
 generated once under var/secrets.
@@ -28,12 +28,16 @@ OWNER, APP, WORKER, AUDITOR = ROLES = (
 # Appended once, never changed: not even the platform's own processes may update or delete them.
 FACTS = (
     *("events_addecision", "events_impression", "events_view", "events_click", "events_conversion"),
-    "events_feedback",
+    *("events_feedback", "events_invalidation", "events_adjustment"),
+)
+LEDGER = (
+    *("billing_ledgeraccount", "billing_posting", "billing_entry"),
+    *("billing_invoice", "billing_invoiceline", "billing_creditlimit", "billing_payout"),
 )
 LEDGER = ("billing_ledgeraccount", "billing_posting", "billing_entry")
 # Written by the database itself, in a function that runs with its owner's rights.
 DERIVED = ("billing_balance",)
-AUDIT_VIEWS = ("audit_entry", "audit_account", "audit_event")
+AUDIT_VIEWS = ("audit_entry", "audit_account", "audit_event", "audit_invoice", "audit_payout")
 CHANGES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 APPENDS = frozenset({"SELECT", "INSERT"})
 READS = frozenset({"SELECT"})

@@ -201,7 +201,7 @@ FACTS = ("addecision", "impression", "view", "click", "conversion")
 
 @pytest.mark.parametrize("fact", FACTS)
 @pytest.mark.parametrize(
-    "statement", ["UPDATE {table} SET source = 'live'", "DELETE FROM {table}", "TRUNCATE {table}"]
+    "statement", ["UPDATE {table} SET source = 'live'", "DELETE FROM {table}", "TRUNCATE {table} CASCADE"]
 )
 def test_changing_facts(fact: str, statement: str) -> None:
     getattr(factories, "decision" if fact == "addecision" else fact)()

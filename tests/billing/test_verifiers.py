@@ -79,7 +79,7 @@ def test_words_for_people(market: Market) -> None:
     out = StringIO()
     call_command("ledger_verify", stdout=out)
     call_command("reconcile", stdout=out)
-    assert "2 postings, 5 entries, 4 accounts: sound. Head " in out.getvalue()
+    assert "2 postings, 5 entries, 4 accounts, 0 anchors: sound. Head " in out.getvalue()
     assert (
         "USD: billable events $30.000005, hourly statistics $30.000005, settled $30.000000, ledger $30.000000, "
         "not yet settled $0.000005\nEverything matches, to the micro." in out.getvalue()

@@ -30,6 +30,8 @@ NIGHT = (
     ("embed_visitors", "Rebuilt 60 of 60 profiles."),
     ("rollup", "Rebuilt 1 days, 2026-06-14 to 2026-06-14."),
     ("settle", "$12.00 settled in 1 postings over 1 hours."),
+    ("watch_balances", "0 run short, 0 have enough again."),
+    ("write_anchors", "Nothing to anchor."),
     ("repace", "3 campaigns: 0 slowed, 0 sped up."),
     ("examine_data", "5,000 impressions: nothing to remark."),
     ("rate_creatives", "0 ads are labelled good or bad; 50"),
@@ -42,6 +44,8 @@ NIGHT = (
     ("find_similar", "Compared 6 of 6 ads; 0 benchmarks, 0 suggestions"),
     ("score_shadow", "No shadow."),
     ("watch_canary", "No canary."),
+    ("issue_invoices", "Nothing to invoice."),
+    ("prepare_payouts", "Nothing to pay out."),
     ("sweep", "Nothing to do."),
 )
 

@@ -32,5 +32,5 @@ class Command(BaseCommand):
             )
         if not options["json"]:
             self.stdout.write(
-                f"{found.postings:,} postings, {found.entries:,} entries, {found.accounts:,} accounts: sound. Head {found.head}"
+                f"{found.postings:,} postings, {found.entries:,} entries, {found.accounts:,} accounts, {found.anchors:,} anchors: sound. Head {found.head}"
             )
