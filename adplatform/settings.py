@@ -75,6 +75,11 @@ CANARY_PERCENT = env.integer("CANARY_PERCENT", 10, least=1, most=100, number=11)
 # Impressions that trees are grown on; of more than that all clicks and a share of the rest, whose odds are put right.
 TRAINING_ROWS = env.integer("TRAINING_ROWS", 2_000_000, least=10_000, most=1_000_000_000, number=12)
 RANKED_CANDIDATES = 50  # how many retrieved candidates reach the blender
+# Files of networks (CIDR, one a line) whose visitors are machines, in addition to the lists of a package.
+SERVER_NETWORK_FILES = env.names("SERVER_NETWORK_FILES")
+TRAFFIC_THRESHOLDS = env.numbers(
+    "ADPLATFORM_TRAFFIC", number=14
+)  # other than the defaults of events.thresholds
 DECISION_TOKEN_HOURS = 24  # an impression, view or click later than this is recorded as late and never billed
 
 # --- Django -----------------------------------------------------------------------------------------------------------
@@ -142,6 +147,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "adplatform.accounts.middleware.NameMembers",
 ]
 ROOT_URLCONF = "adplatform.urls"
 WSGI_APPLICATION = "adplatform.wsgi.application"

@@ -36,22 +36,28 @@ class Reconciled:
 _CELLS = """
 CREATE TEMPORARY TABLE cells ON COMMIT DROP AS
 SELECT hour, campaign_id, slot_id, max(currency) AS currency, sum(events)::bigint AS events, sum(hourly)::bigint AS hourly,
-    sum(settled)::bigint AS settled, sum(ledger)::bigint AS ledger, sum(credited)::bigint AS credited, sum(earned)::bigint AS earned
+    sum(settled)::bigint AS settled, sum(ledger)::bigint AS ledger, sum(credited)::bigint AS credited, sum(earned)::bigint AS earned,
+    sum(returned)::bigint AS returned
 FROM (
     SELECT date_trunc('hour', served_at, 'UTC') AS hour, campaign_id, slot_id, currency, charge_micros AS events,
-        0::bigint AS hourly, 0::bigint AS settled, 0::bigint AS ledger, 0::bigint AS credited, 0::bigint AS earned
+        0::bigint AS hourly, 0::bigint AS settled, 0::bigint AS ledger, 0::bigint AS credited, 0::bigint AS earned,
+        0::bigint AS returned
     FROM events_impression WHERE is_billable AND charge_micros > 0 AND source = ANY(%(sources)s)
     UNION ALL
-    SELECT date_trunc('hour', served_at, 'UTC'), campaign_id, slot_id, currency, charge_micros, 0, 0, 0, 0, 0
+    SELECT date_trunc('hour', served_at, 'UTC'), campaign_id, slot_id, currency, charge_micros, 0, 0, 0, 0, 0, 0
     FROM events_click WHERE is_billable AND charge_micros > 0 AND source = ANY(%(sources)s)
     UNION ALL
-    SELECT hour, campaign_id, slot_id, currency, 0, spend_micros, 0, 0, 0, 0 FROM events_hourlystat
+    SELECT date_trunc('hour', served_at, 'UTC'), campaign_id, slot_id, currency, -charge_micros, 0, 0, 0, 0, 0, charge_micros
+    FROM events_invalidation WHERE charge_micros > 0 AND source = ANY(%(sources)s)
+    UNION ALL
+    SELECT hour, campaign_id, slot_id, currency, 0, spend_micros, 0, 0, 0, 0, 0 FROM events_hourlystat
     WHERE spend_micros <> 0 AND source = ANY(%(sources)s)
     UNION ALL
-    SELECT hour, campaign_id, slot_id, NULL, 0, 0, settled_micros, 0, earned_micros, 0 FROM billing_settlement
+    SELECT hour, campaign_id, slot_id, NULL, 0, 0, settled_micros, 0, earned_micros, 0, 0 FROM billing_settlement
     UNION ALL
-    SELECT p.effective_at, split_part(p.key, ':', 3)::bigint, split_part(p.key, ':', 4)::bigint, e.currency, 0, 0, 0,
-        CASE WHEN a.kind = 'prepaid' THEN -e.micros ELSE 0 END, 0, CASE WHEN a.kind = 'earned' THEN e.micros ELSE 0 END
+    SELECT to_timestamp(split_part(p.key, ':', 2), 'YYYYMMDD"T"HH24')::timestamp AT TIME ZONE 'UTC', split_part(p.key, ':', 3)::bigint,
+        split_part(p.key, ':', 4)::bigint, e.currency, 0, 0, 0,
+        CASE WHEN a.kind = 'prepaid' THEN -e.micros ELSE 0 END, 0, CASE WHEN a.kind = 'earned' THEN e.micros ELSE 0 END, 0
     FROM billing_posting p JOIN billing_entry e ON e.posting_id = p.id JOIN billing_ledgeraccount a ON a.id = e.account_id
     WHERE p.kind = 'settle' AND a.kind IN ('prepaid', 'earned')
 ) AS records GROUP BY hour, campaign_id, slot_id
@@ -59,11 +65,12 @@ FROM (
 
 _TOTALS = """
 SELECT coalesce(currency, '?'), sum(events)::bigint, sum(hourly)::bigint, sum(settled)::bigint, sum(ledger)::bigint,
-    sum(greatest(events - settled, 0))::bigint
+    sum(greatest(events - settled, 0))::bigint, sum(greatest(settled - events, 0))::bigint
 FROM cells GROUP BY 1 ORDER BY 1
 """
 
-# (rule, condition, words); settled below the events is no violation: those are not yet settled.
+# (rule, condition, words); settled below the events is no violation: those are not yet settled. Nor is what was found
+# invalid since the last settlement, which the next one gives back.
 _RULES = (
     (
         "statistics_equal_events",
@@ -72,7 +79,7 @@ _RULES = (
     ),
     (
         "settled_is_not_more_than_events",
-        "settled > events",
+        "settled > events + returned",
         "billable events cost {events} micros, {settled} are settled",
     ),
     (
@@ -117,7 +124,10 @@ def reconcile() -> Reconciled:
         values: dict[str, Any] = {"sources": list(BILLED_SOURCES), "most": _MOST_NAMED}
         cursor.execute(_CELLS, values)
         cursor.execute(_TOTALS)
-        names = ("billable_events", "hourly_statistics", "settled", "ledger", "not_yet_settled")
+        names = (
+            *("billable_events", "hourly_statistics", "settled", "ledger", "not_yet_settled"),
+            "not_yet_returned",
+        )
         found.totals = {row[0]: dict(zip(names, row[1:], strict=True)) for row in cursor.fetchall()}
         for rule, condition, words in _RULES:
             cursor.execute(

@@ -56,7 +56,8 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What an hour's events in one slot cost one campaign beyond what the books hold."""
+    """What an hour's events in one slot cost one campaign beyond what the books hold; negative where events that were
+    settled turned out to be invalid."""
 
     hour: datetime
     campaign_id: int
@@ -75,8 +76,8 @@ class _Item:
 
 
 def settle_hours(*, first: datetime | None, before: datetime, dry_run: bool) -> Settled:
-    """Settle every whole hour of [first, before) whose events cost more than the books hold."""
-    done, books = Settled(), _Books()
+    """Settle every whole hour of [first, before) whose events cost more, or less, than the books hold."""
+    done, books = Settled(), _Books(before)
     for hour in _open_hours(first, before):
         with transaction.atomic():
             if not dry_run:
@@ -91,7 +92,7 @@ def settle_hours(*, first: datetime | None, before: datetime, dry_run: bool) -> 
 _OPEN_HOURS = """
     SELECT DISTINCT spent.hour FROM (
         SELECT hour, campaign_id, slot_id, sum(spend_micros) AS micros FROM events_hourlystat
-        WHERE hour >= %s AND hour < %s AND source = ANY(%s) AND spend_micros > 0 GROUP BY hour, campaign_id, slot_id
+        WHERE hour >= %s AND hour < %s AND source = ANY(%s) GROUP BY hour, campaign_id, slot_id
     ) AS spent LEFT JOIN billing_settlement held USING (hour, campaign_id, slot_id)
     WHERE spent.micros <> coalesce(held.settled_micros, 0) ORDER BY spent.hour
 """
@@ -117,10 +118,13 @@ _ITEMS = """
             UNION ALL
             SELECT campaign_id, slot_id, advertiser_id, publisher_id, currency, charge_micros FROM events_click
             WHERE served_at >= %(hour)s AND served_at < %(end)s AND is_billable AND charge_micros > 0 AND source = ANY(%(sources)s)
+            UNION ALL
+            SELECT campaign_id, slot_id, advertiser_id, publisher_id, currency, -charge_micros FROM events_invalidation
+            WHERE served_at >= %(hour)s AND served_at < %(end)s AND charge_micros > 0 AND source = ANY(%(sources)s)
         ) AS charges GROUP BY campaign_id, slot_id
     ) AS cost
     LEFT JOIN billing_settlement held ON held.hour = %(hour)s AND held.campaign_id = cost.campaign_id AND held.slot_id = cost.slot_id
-    WHERE cost.micros > coalesce(held.settled_micros, 0)
+    WHERE cost.micros <> coalesce(held.settled_micros, 0)
     ORDER BY cost.campaign_id, cost.slot_id
 """
 
@@ -175,9 +179,10 @@ def _post(items: Sequence[_Item], books: _Books) -> None:
 
 
 class _Books:
-    """Accounts, shares and names, read once per run."""
+    """Accounts, shares and names, read once per run. `at`: what is given back belongs to the day on which it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: datetime) -> None:
+        self._at = at
         self._accounts: dict[tuple[int | None, str, str], LedgerAccount] = {}
         self._shares: dict[int, int] = {}
         self._names: dict[tuple[str, int], str] = {}
@@ -198,6 +203,10 @@ class _Books:
         self._read_names("slot", {item.slot_id for item in items})
 
     def publisher_part(self, item: _Item) -> int:
+        if item.cost_micros < 0:
+            # In the proportion in which it was earned, so that giving back all leaves nothing.
+            left = item.settled_micros + item.cost_micros
+            return item.earned_micros * left // item.settled_micros - item.earned_micros
         return money.split(item.cost_micros, self._shares[item.publisher_id])[0]
 
     def draft(self, item: _Item) -> ledger.Draft:
@@ -216,8 +225,8 @@ class _Books:
             key=item.key,
             kind="settle",
             entries={account: micros for account, micros in entries.items() if micros},
-            effective_at=item.hour,
-            memo=f"{campaign[:120]} in {slot[:70]}",
+            effective_at=item.hour if item.cost_micros > 0 else self._at,
+            memo=f"{'' if item.cost_micros > 0 else 'Invalid traffic: '}{campaign[:100]} in {slot[:70]}",
         )
 
     def _read_shares(self, ids: Iterable[int]) -> None:

@@ -92,6 +92,14 @@ class Event(models.Model):
     reason = models.CharField(max_length=30, blank=True, help_text="Why it is not billable")
     charge_micros = models.BigIntegerField(default=0)
     source = models.CharField(max_length=10, default="live")
+    origin = models.CharField(
+        max_length=16, db_default="", help_text="Hash of network and address under a key that lives two days"
+    )
+    seen = models.CharField(
+        max_length=10,
+        db_default="",
+        help_text="What the tag measured: of an impression that it can measure, or what is wrong with its place; of a view its standard",
+    )
 
     class Meta:
         abstract = True
@@ -146,6 +154,41 @@ class Click(Event):
         ]
 
 
+class Invalidation(models.Model):
+    """An event that was counted and found invalid later: a fact of its own, since facts are never edited.
+
+    Statistics, budgets and the books give back what the event had added (events.backfilter, billing.settlement).
+    """
+
+    kind = models.CharField(max_length=10)
+    decision_id = models.UUIDField()
+    reason = models.CharField(max_length=30)
+    rules = models.PositiveSmallIntegerField(help_text="Version of the rules that found it")
+    found_at = models.DateTimeField()
+    served_at = models.DateTimeField()
+    slot_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    advertiser_id = models.BigIntegerField()
+    campaign_id = models.BigIntegerField()
+    line_item_id = models.BigIntegerField()
+    creative_id = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    charge_micros = models.BigIntegerField(help_text="What it had cost and is given back")
+    source = models.CharField(max_length=10, default="live")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["decision_id", "kind"], name="invalidated_once"),
+            models.CheckConstraint(
+                condition=models.Q(charge_micros__gte=0), name="given_back_is_not_negative"
+            ),
+        ]
+        indexes = [models.Index(fields=["served_at"], name="invalidation_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.decision_id}: {self.reason}"
+
+
 class Feedback(models.Model):
     """What a visitor said about an ad on its "why this ad" page, or took back. Each press of a button is a fact.
 
@@ -190,7 +233,15 @@ class Feedback(models.Model):
 
 
 class ConversionAction(models.Model):
-    """What an advertiser counts as a conversion, and how long after a click or a view."""
+    """What an advertiser counts as a conversion, how long after a click or a view, and what one is worth."""
+
+    class Counting(models.TextChoices):
+        EVERY = "every", "Every conversion"
+        ONE_PER_CLICK = "one", "One per click"
+
+    class ValueRule(models.TextChoices):
+        REPORTED = "reported", "As reported, else the default"
+        FIXED = "fixed", "Always the default"
 
     organisation = models.ForeignKey(
         "accounts.Organisation", on_delete=models.PROTECT, related_name="conversion_actions"
@@ -199,6 +250,15 @@ class ConversionAction(models.Model):
     click_window_days = models.PositiveSmallIntegerField(default=30)
     view_window_days = models.PositiveSmallIntegerField(default=1)
     default_value_micros = models.BigIntegerField(default=0)
+    counting = models.CharField(
+        max_length=5, choices=Counting.choices, default=Counting.EVERY, db_default=Counting.EVERY
+    )
+    value_rule = models.CharField(
+        max_length=8, choices=ValueRule.choices, default=ValueRule.REPORTED, db_default=ValueRule.REPORTED
+    )
+    value_share_bp = models.PositiveIntegerField(
+        default=10_000, db_default=10_000, help_text="Of a reported value, in basis points: a margin"
+    )
 
     class Meta:
         constraints = [
@@ -246,6 +306,71 @@ class Conversion(models.Model):
         return self.event_id
 
 
+class Adjustment(models.Model):
+    """What became of a conversion: taken back, or worth something else. A fact of its own; the one of the latest
+    `occurred_at` holds. It may arrive before its conversion."""
+
+    class Kind(models.TextChoices):
+        RETRACTION = "retract", "Taken back"
+        RESTATEMENT = "restate", "Worth something else"
+
+    action = models.ForeignKey(ConversionAction, on_delete=models.PROTECT, related_name="adjustments")
+    event_id = models.CharField(max_length=120, help_text="The conversion's")
+    adjustment_id = models.CharField(max_length=120)
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    value_micros = models.BigIntegerField(default=0)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["action", "event_id", "adjustment_id"], name="adjustment_is_counted_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(value_micros__gte=0), name="adjusted_value_is_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.event_id}"
+
+
+class Credit(models.Model):
+    """The part of a conversion that one attribution model gives to one ad. Derived from the facts and replaced whole
+    whenever they say something else; `last_click` is what the statistics count."""
+
+    conversion = models.ForeignKey(
+        Conversion, on_delete=models.CASCADE, related_name="credits", db_constraint=False
+    )
+    model = models.CharField(max_length=12)
+    touch = models.CharField(max_length=5, help_text="click or view: views are reported apart")
+    decision_id = models.UUIDField()
+    slot_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    advertiser_id = models.BigIntegerField()
+    campaign_id = models.BigIntegerField()
+    line_item_id = models.BigIntegerField()
+    creative_id = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    source = models.CharField(max_length=10)
+    hour = models.DateTimeField(help_text="In which the conversion occurred")
+    share_ppm = models.PositiveIntegerField(help_text="Of the conversion, in millionths")
+    value_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversion", "model", "decision_id"], name="one_credit_per_touch"
+            ),
+            models.CheckConstraint(condition=models.Q(share_ppm__lte=1_000_000), name="share_is_a_part"),
+        ]
+        indexes = [models.Index(fields=["advertiser_id", "hour"], name="credit_by_advertiser")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.conversion}"
+
+
 class Statistic(models.Model):
     """Sums of facts for one creative in one slot. `source` import: totals taken over from a data set, never billable."""
 
@@ -259,6 +384,9 @@ class Statistic(models.Model):
     source = models.CharField(max_length=20, default="live")
     impressions = models.BigIntegerField(default=0)
     billable_impressions = models.BigIntegerField(default=0)
+    measured = models.BigIntegerField(
+        default=0, db_default=0, help_text="Impressions whose view could be measured"
+    )
     views = models.BigIntegerField(default=0)
     clicks = models.BigIntegerField(default=0)
     billable_clicks = models.BigIntegerField(default=0)
@@ -308,6 +436,26 @@ class DailyStat(Statistic):
             )
         ]
         indexes = [models.Index(fields=["advertiser_id", "date"], name="daily_by_advertiser")]
+
+
+class RefusedStat(models.Model):
+    """Requests that became no event of their own, per slot and hour of serving: again for one that is stored
+    (`duplicate`), or made by a browser in advance (`prefetch`). A batch that ingest stores twice counts here twice."""
+
+    hour = models.DateTimeField()
+    slot_id = models.BigIntegerField()
+    publisher_id = models.BigIntegerField()
+    kind = models.CharField(max_length=10)
+    reason = models.CharField(max_length=30)
+    source = models.CharField(max_length=10, default="live")
+    events = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "slot_id", "kind", "reason", "source"], name="one_refused_stat"
+            )
+        ]
 
 
 class FillStat(models.Model):

@@ -43,13 +43,18 @@ class Served(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class TokenEvent(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="e"):
     """An impression, view or click of a served ad, as its token proved it.
 
-    `agent` is 'bot' for a declared one, 'import' for what a data set logged elsewhere.
+    `agent` is why nobody's person asked, as the ads role judged (serving.agents), 'import' for what a data set logged
+    elsewhere. `origin` is a hash of the address that nobody can undo. `seen` is what the tag measured: of an impression
+    'yes' where it can tell a view, else 'hidden' or 'stacked'; of a view the standard it met: 'display50' (half the pixels
+    for a second), 'display30' (of large ads), 'video50' (for two).
     """
 
     kind: str
     served: Served
     occurred_at: datetime
     agent: str = ""
+    origin: bytes = b""
+    seen: str = ""
 
 
 class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="d"):

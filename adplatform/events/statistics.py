@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from . import bulk
-from .records import DecisionRecord, Served
+from .records import DecisionRecord, Served, TokenEvent
 
 SUMS = (
-    *("impressions", "billable_impressions", "views", "clicks", "billable_clicks", "conversions"),
+    *("impressions", "billable_impressions", "measured", "views", "clicks", "billable_clicks", "conversions"),
     *("spend_micros", "revenue_micros"),
 )
 _KEY = ("hour", "creative_id", "slot_id", "source")
@@ -21,7 +21,15 @@ _ADD = (
     "INSERT INTO events_hourlystat ({columns}) SELECT {columns} FROM json_populate_recordset("
     "NULL::events_hourlystat, %s) ON CONFLICT ON CONSTRAINT one_hourly_stat DO UPDATE SET {sums}"
 )
+_CORRECT = (
+    f"UPDATE events_hourlystat AS row SET {', '.join(f'{name} = row.{name} + less.{name}' for name in SUMS)} "  # noqa: S608
+    "FROM (SELECT {columns} FROM json_populate_recordset(NULL::events_hourlystat, %s)) AS less "
+    "WHERE row.hour = less.hour AND row.creative_id = less.creative_id AND row.source = less.source "
+    "AND row.slot_id IS NOT DISTINCT FROM less.slot_id"
+)
 _FILL_COLUMNS = ("hour", "slot_id", "reason", "source", "instead", "publisher_id", "requests")
+
+_REFUSED_COLUMNS = ("hour", "slot_id", "publisher_id", "kind", "reason", "source", "events")
 
 
 class Sums:
@@ -50,6 +58,11 @@ class Sums:
             rows,
         )
 
+    def correct(self) -> None:
+        """Add, to rows that are there, amounts that may be negative. Locks as for `write`."""
+        rows: Iterable[Mapping[str, Any]] = (self._rows[key] for key in sorted(self._rows, key=str))
+        bulk.execute(_CORRECT, (*_KEY, *SUMS), rows)
+
 
 def add_fill(decisions: Iterable[DecisionRecord]) -> None:
     """Count ad requests by slot, hour and how they ended. Tests do not count."""
@@ -67,6 +80,25 @@ def add_fill(decisions: Iterable[DecisionRecord]) -> None:
         "DO UPDATE SET requests = events_fillstat.requests + EXCLUDED.requests",
         _FILL_COLUMNS,
         (dict(zip(_FILL_COLUMNS, (*key, count), strict=True)) for key, count in sorted(counted.items())),
+    )
+
+
+def add_refused(refused: Iterable[tuple[TokenEvent, str]]) -> None:
+    """Count requests that became no event of their own, by slot, hour of serving and reason. Tests do not count."""
+    counted = Counter(
+        (
+            *(hour_of(event.served.served_at), event.served.slot_id, event.served.publisher_id),
+            *(event.kind, str(reason), event.served.source),
+        )
+        for event, reason in refused
+        if event.served.source != "test"
+    )
+    bulk.execute(
+        "INSERT INTO events_refusedstat ({columns}) SELECT {columns} FROM json_populate_recordset("
+        "NULL::events_refusedstat, %s) ON CONFLICT ON CONSTRAINT one_refused_stat "
+        "DO UPDATE SET events = events_refusedstat.events + EXCLUDED.events",
+        _REFUSED_COLUMNS,
+        (dict(zip(_REFUSED_COLUMNS, (*key, count), strict=True)) for key, count in sorted(counted.items())),
     )
 
 

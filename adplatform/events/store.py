@@ -20,7 +20,8 @@ from adplatform.campaigns import budgets
 from . import bulk, feedback, pixels, readers, validity
 from .facts import Fact
 from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, TokenEvent
-from .statistics import Sums, add_fill, hour_of
+from .statistics import Sums, add_fill, add_refused, hour_of
+from .validity import Reason
 
 _TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
 
@@ -38,6 +39,8 @@ _EVENT_COLUMNS = (
         "reason",
         "charge_micros",
         "source",
+        "origin",
+        "seen",
     ),
 )
 
@@ -92,11 +95,17 @@ def _new(events: Sequence[TokenEvent]) -> list[TokenEvent]:
     """The first of each kind and decision that the tables do not hold."""
     seen = _known(events)
     new = []
+    refused = []
     for event in events:
         key = (event.kind, event.served.decision_id.hex())
-        if key not in seen:
+        if event.agent == Reason.PREFETCH:
+            refused.append((event, Reason.PREFETCH))
+        elif key in seen:
+            refused.append((event, Reason.DUPLICATE))
+        else:
             seen.add(key)
             new.append(event)
+    add_refused(refused)
     return new
 
 
@@ -158,6 +167,8 @@ def _event_row(item: _Judged) -> dict[str, object]:
         "reason": item.reason,
         "charge_micros": item.charge_micros,
         "source": served.source,
+        "origin": item.event.origin.hex(),
+        "seen": item.event.seen,
     }
 
 
@@ -167,6 +178,8 @@ def _add_statistics(judged: Sequence[_Judged]) -> None:
         if item.counts:
             served, kind = item.event.served, item.event.kind
             amounts = {f"{kind}s": 1}
+            if kind == "impression" and item.event.seen:
+                amounts["measured"] = 1
             if not item.reason:
                 amounts |= {f"billable_{kind}s": 1, "spend_micros": item.charge_micros}
             sums.add(hour_of(served.served_at), served, served.source, **amounts)

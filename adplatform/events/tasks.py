@@ -1,9 +1,12 @@
-"""The scheduled roll-up of hours into days."""
+"""Scheduled work on facts: hours into days, the second look at traffic."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
+
+from adplatform.core.money import format_micros
 from adplatform.jobs.registry import Outcome, Progress, job
 
 
@@ -24,3 +27,22 @@ def rollup(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -
         return Outcome("Every day already equals its hours.", {"days": 0, "rows": 0})
     verb = "Would rebuild" if dry_run else "Rebuilt"
     return Outcome(f"{verb} {len(days)} days, {days[0]} to {days[-1]}.", {"days": len(days), "rows": rows})
+
+
+@job(
+    "filter_traffic",
+    title="Filter traffic",
+    description="Looks at a day's clicks together; what no person did is taken out of the numbers and given back.",
+)
+def filter_traffic(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from . import backfilter
+    from .thresholds import thresholds
+
+    limits = thresholds(settings.TRAFFIC_THRESHOLDS)
+    done = backfilter.run(at=at, limits=limits, sources=("live", "demo"), dry_run=dry_run)
+    if not done.events:
+        return Outcome("Nothing invalid was found.", {"events": 0})
+    sums = " and ".join(format_micros(micros, currency) for currency, micros in sorted(done.micros.items()))
+    verb = "Would invalidate" if dry_run else "Invalidated"
+    words = f"{verb} {done.events:,} events" + (f" that had cost {sums}." if sums else ".")
+    return Outcome(words, done.reasons | {"events": done.events})

@@ -2,6 +2,8 @@
 
 Every event is stored with its reason; nothing is dropped for being invalid. Reasons in `COUNTED` say only why it
 costs nothing; the event still counts as an impression, view or click. All others keep it out of the statistics.
+The ads role judges who asks (serving.agents), this judges a single event, and events.backfilter judges later what only
+many events together show. Following the MRC, invalid traffic is general (lists and plain facts) or sophisticated.
 """
 
 from __future__ import annotations
@@ -22,9 +24,24 @@ class Reason(StrEnum):
     TEST = "test"  # asked for as a test
     IMPORTED = "imported"  # logged by another platform and taken over from a data set
     LATE = "late"  # its token had expired
+    # general invalid traffic
     BOT = "bot"  # a declared crawler or automated browser
+    NOT_A_BROWSER = "not_a_browser"  # a program, or nothing that names itself
+    DATA_CENTRE = "data_centre"  # asked from a server or an anonymiser
+    PREFETCH = "prefetch"  # asked by a browser in advance; becomes no event of its own
+    DUPLICATE = "duplicate"  # once more for one that is stored; becomes no event of its own
+    HIDDEN = "hidden"  # its place has no size, is not displayed, or lies where no scrolling reaches
+    STACKED = "stacked"  # another ad lies over it
+    # sophisticated invalid traffic
     FROM_THE_FUTURE = "from_the_future"  # it happened before it was served, beyond what clocks differ
     TOO_FAST = "too_fast"  # clicked sooner than a person can
+    OWN = "own"  # asked by a member of its advertiser or publisher, or by an operator
+    UNSEEN = "unseen"  # a click on an ad that never rendered, or before it did
+    REPEATED = "repeated"  # one visitor clicks again and again
+    ADDRESS_BURST = "address_burst"  # one address or network clicks much in a short time
+    CLICK_RATE = "click_rate"  # clicks on most of what it is shown
+    REGULAR = "regular"  # clicks like a clock
+    # what costs nothing for other causes
     PAID_BY_CLICK = "paid_by_click"  # an impression of an ad that pays for clicks
     PAID_BY_IMPRESSION = "paid_by_impression"  # a click on an ad that pays for impressions
     FREE = "free"  # views cost nothing
@@ -35,57 +52,73 @@ class Reason(StrEnum):
 COUNTED = frozenset(
     {"", Reason.PAID_BY_CLICK, Reason.PAID_BY_IMPRESSION, Reason.FREE, Reason.BUDGET_SPENT, Reason.NO_MONEY}
 )
+GENERAL = frozenset(
+    {
+        *(Reason.BOT, Reason.NOT_A_BROWSER, Reason.DATA_CENTRE, Reason.PREFETCH, Reason.DUPLICATE),
+        *(Reason.HIDDEN, Reason.STACKED),
+    }
+)
+SOPHISTICATED = frozenset(
+    {
+        *(Reason.FROM_THE_FUTURE, Reason.TOO_FAST, Reason.OWN, Reason.UNSEEN, Reason.REPEATED),
+        *(Reason.ADDRESS_BURST, Reason.CLICK_RATE, Reason.REGULAR),
+    }
+)
+# What the ads role may say of who asks, and the tag of the place.
+_ASKED_BY = {
+    "import": Reason.IMPORTED,
+    **{reason.value: reason for reason in (Reason.BOT, Reason.NOT_A_BROWSER, Reason.DATA_CENTRE, Reason.OWN)},
+}
+_PLACED = {"hidden": Reason.HIDDEN, "stacked": Reason.STACKED}
 
 
-def is_test(event: TokenEvent) -> bool:
-    return event.served.source == "test"
+def of_source(event: TokenEvent) -> Reason | None:
+    if event.served.source == "test":
+        return Reason.TEST
+    return Reason.IMPORTED if event.agent == "import" else None
 
 
-def is_imported(event: TokenEvent) -> bool:
-    return event.agent == "import"
+def of_expiry(event: TokenEvent) -> Reason | None:
+    return Reason.LATE if event.occurred_at > event.served.expires_at else None
 
 
-def is_late(event: TokenEvent) -> bool:
-    return event.occurred_at > event.served.expires_at
+def of_asker(event: TokenEvent) -> Reason | None:
+    return _ASKED_BY.get(event.agent) if event.agent else None
 
 
-def is_bot(event: TokenEvent) -> bool:
-    return event.agent == "bot"
+def of_place(event: TokenEvent) -> Reason | None:
+    return _PLACED.get(event.seen) if event.seen else None
 
 
-def is_from_the_future(event: TokenEvent) -> bool:
-    return event.occurred_at < event.served.served_at - AHEAD
+def of_timing(event: TokenEvent) -> Reason | None:
+    after = event.occurred_at - event.served.served_at
+    if after < -AHEAD:
+        return Reason.FROM_THE_FUTURE
+    return Reason.TOO_FAST if event.kind == "click" and after < TOO_FAST else None
 
 
-def is_too_fast(event: TokenEvent) -> bool:
-    return event.kind == "click" and event.occurred_at < event.served.served_at + TOO_FAST
+def of_price(event: TokenEvent) -> Reason | None:
+    """What is valid and still costs nothing."""
+    if event.kind == "view":
+        return Reason.FREE
+    if event.kind == "impression":
+        return Reason.PAID_BY_CLICK if event.served.price_kind == "cpc" else None
+    return Reason.PAID_BY_IMPRESSION if event.served.price_kind == "cpm" else None
 
 
-def is_paid_by_click(event: TokenEvent) -> bool:
-    return event.kind == "impression" and event.served.price_kind == "cpc"
-
-
-def is_paid_by_impression(event: TokenEvent) -> bool:
-    return event.kind == "click" and event.served.price_kind == "cpm"
-
-
-def is_free(event: TokenEvent) -> bool:
-    return event.kind == "view"
-
-
-RULES: tuple[tuple[Reason, Callable[[TokenEvent], bool]], ...] = (
-    (Reason.TEST, is_test),
-    (Reason.IMPORTED, is_imported),
-    (Reason.LATE, is_late),
-    (Reason.BOT, is_bot),
-    (Reason.FROM_THE_FUTURE, is_from_the_future),
-    (Reason.TOO_FAST, is_too_fast),
-    (Reason.PAID_BY_CLICK, is_paid_by_click),
-    (Reason.PAID_BY_IMPRESSION, is_paid_by_impression),
-    (Reason.FREE, is_free),
+RULES: tuple[Callable[[TokenEvent], Reason | None], ...] = (
+    of_source,
+    of_expiry,
+    of_asker,
+    of_place,
+    of_timing,
+    of_price,
 )
 
 
 def reason_not_billable(event: TokenEvent) -> Reason | None:
     """The first reason that keeps this event from being charged, before any money is looked at."""
-    return next((reason for reason, holds in RULES if holds(event)), None)
+    for rule in RULES:
+        if (reason := rule(event)) is not None:
+            return reason
+    return None

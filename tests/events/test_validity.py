@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 
 from adplatform.events.records import Served, TokenEvent
-from adplatform.events.validity import COUNTED, RULES, Reason, reason_not_billable
+from adplatform.events.validity import COUNTED, GENERAL, SOPHISTICATED, Reason, reason_not_billable
 from tests.factories import NOON
 
 
-def event(kind: str = "click", *, after: float = 5.0, agent: str = "", **fields: object) -> TokenEvent:
+def event(
+    kind: str = "click", *, after: float = 5.0, agent: str = "", seen: str = "", **fields: object
+) -> TokenEvent:
     given = {"price_kind": "cpc", "source": "live"} | fields
     ad = Served(
         decision_id=b"d" * 16,
@@ -28,7 +30,7 @@ def event(kind: str = "click", *, after: float = 5.0, agent: str = "", **fields:
         currency="USD",
         **given,  # type: ignore[arg-type]
     )
-    return TokenEvent(kind, ad, NOON + timedelta(seconds=after), agent)
+    return TokenEvent(kind, ad, NOON + timedelta(seconds=after), agent, b"", seen)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,12 @@ def event(kind: str = "click", *, after: float = 5.0, agent: str = "", **fields:
         (event(after=24 * 3600), None),
         (event(after=24 * 3600 + 0.001), Reason.LATE),
         (event(agent="bot"), Reason.BOT),
+        (event(agent="not_a_browser"), Reason.NOT_A_BROWSER),
+        (event(agent="data_centre", after=0.1), Reason.DATA_CENTRE),
+        (event(agent="own"), Reason.OWN),
+        (event("impression", seen="hidden", price_kind="cpm"), Reason.HIDDEN),
+        (event("impression", seen="stacked", price_kind="cpm"), Reason.STACKED),
+        (event("impression", seen="yes", price_kind="cpm"), None),
         (event(after=-301), Reason.FROM_THE_FUTURE),
         (event(after=0.199), Reason.TOO_FAST),
         (event(after=0.2), None),
@@ -55,7 +63,7 @@ def test_first_reason(given: TokenEvent, reason: Reason | None) -> None:
 
 
 def test_invalid_traffic_never_counts() -> None:
-    invalid = {Reason.TEST, Reason.IMPORTED, Reason.LATE, Reason.BOT, Reason.FROM_THE_FUTURE, Reason.TOO_FAST}
+    invalid = {Reason.TEST, Reason.IMPORTED, Reason.LATE} | GENERAL | SOPHISTICATED
     assert invalid.isdisjoint(COUNTED)
+    assert GENERAL.isdisjoint(SOPHISTICATED)
     assert invalid | COUNTED - {""} == set(Reason)
-    assert {reason for reason, _ in RULES} <= set(Reason)

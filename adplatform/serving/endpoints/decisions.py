@@ -86,7 +86,7 @@ def _decided(
         body,
         environ,
         snapshot,
-        scopes=_scopes(environ, snapshot, at),
+        scopes=scopes_of(environ, snapshot, at),
         at=at,
         request_id=ids.decision_id(at),
         country=_country(environ),
@@ -94,7 +94,7 @@ def _decided(
     return serving.decide(asked, started=started)
 
 
-def _scopes(environ: Environ, snapshot: Snapshot | None, at: datetime) -> list[str] | None:
+def scopes_of(environ: Environ, snapshot: Snapshot | None, at: datetime) -> list[str] | None:
     """What a valid API key of this request may do; None without one."""
     kind, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if kind.lower() != "bearer" or snapshot is None:

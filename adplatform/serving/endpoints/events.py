@@ -6,14 +6,22 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from adplatform.core import clock
-from adplatform.core.http import Environ, Response, is_declared_bot
-from adplatform.events.records import PixelConversion, Served
+from adplatform.core.http import Environ, Response
+from adplatform.events.records import PixelConversion, Served, TokenEvent, pack
 from adplatform.events.stream import NotStoredError
 
-from .. import process
+from .. import agents, origins, process
 from ..server import Server
 from ..tokens import ForgedError, click_of, signer
 from .answers import GIF, NO_STORE, NOT_FOUND, refusal
+from .decisions import scopes_of
+
+# What the tag may say that it measured (?m=…); see events.records.TokenEvent.
+MEASURED = {
+    "impression": frozenset({"yes", "hidden", "stacked"}),
+    "view": frozenset({"display50", "display30", "video50"}),
+    "click": frozenset[str](),
+}
 
 
 def impression(environ: Environ, token: str) -> Response:
@@ -35,7 +43,7 @@ def click(environ: Environ, token: str) -> Response:
     if not landing:
         return NOT_FOUND
     try:
-        serving.record("click", served, at=clock.now(), agent=_agent(environ))
+        record(serving, environ, "click", served)
         serving.metrics.count("events", "click")
     except NotStoredError:
         serving.metrics.count("refused", "click_not_stored")
@@ -67,11 +75,35 @@ def _gif_event(environ: Environ, kind: str, token: str) -> Response:
     except ForgedError:
         return forged(serving)
     try:
-        serving.record(kind, served, at=clock.now(), agent=_agent(environ))
+        record(serving, environ, kind, served)
     except NotStoredError:
         return not_stored(serving)
     serving.metrics.count("events", kind)
     return GIF
+
+
+def record(serving: Server, environ: Environ, kind: str, served: Served) -> None:
+    """Make an event durable with what its request says of who asks and where it came from; NotStoredError where
+    nothing can hold it."""
+    at = clock.now()
+    # A publisher's server that reports for a reader says so by a key; then its own address and agent mean nothing.
+    vouched = "HTTP_AUTHORIZATION" in environ and scopes_of(environ, serving.snapshot, at) is not None
+    event = TokenEvent(
+        kind,
+        served,
+        at,
+        "" if vouched else agents.why_invalid(environ, served),
+        b"" if vouched else origins.shared().of(agents.address_of(environ), at),
+        _measured(kind, environ.get("QUERY_STRING", "")),
+    )
+    serving.stream.append(pack(event))
+    serving.note(kind, served, at=at)
+
+
+def _measured(kind: str, query: str) -> str:
+    """What the tag says that it measured (`?m=…`), where it is something that can be said of this kind."""
+    said = query[2:12] if query.startswith("m=") else ""
+    return said if said in MEASURED[kind] else ""
 
 
 def _conversion(given: dict[str, str], at: datetime) -> PixelConversion:
@@ -94,10 +126,6 @@ def _landing(serving: Server, served: Served) -> str:
     """The registered page as it is now; for an ad that is no longer served, as it was then."""
     snapshot = serving.snapshot
     return (snapshot.landing_url(served.creative_id) if snapshot else "") or served.landing_url
-
-
-def _agent(environ: Environ) -> str:
-    return "bot" if is_declared_bot(environ.get("HTTP_USER_AGENT", "")) else ""
 
 
 def forged(serving: Server) -> Response:

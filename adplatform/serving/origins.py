@@ -1,0 +1,63 @@
+"""Where an event came from, told apart and not told: a hash of its network and address under a key that is lost.
+
+The key is drawn once a day, shared by all servers through the events Valkey, and expires there after two days; then
+nobody, we included, can find out which address a hash stands for, nor hold one day's against another's. No Django here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from datetime import date, datetime
+from functools import cache
+from ipaddress import ip_address, ip_network
+
+import redis
+
+from adplatform import settings
+from adplatform.events.stream import connect
+
+KEY = "origin-key:{}"
+KEY_SECONDS = 2 * 86_400
+_PART = 4  # bytes of a hash for the network, and for the address in it
+
+
+@cache
+def shared() -> Origins:
+    """The process's own, made by the first event: after a fork, never before."""
+    return Origins(connect(settings.EVENTS_URL))
+
+
+class Origins:
+    """The hash of an address on its day. Empty while Valkey has not told today's key."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._day = date.min
+        self._key = b""
+
+    def of(self, address: str, at: datetime) -> bytes:
+        """8 bytes: the first 4 are the same for a whole network (IPv4 /24, IPv6 /48)."""
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return b""
+        if not (key := self._key_of(at.date())):
+            return b""
+        network = ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False)
+        return _hash(key, network.network_address.packed) + _hash(key, parsed.packed)
+
+    def _key_of(self, day: date) -> bytes:
+        if day != self._day:
+            name = KEY.format(day.isoformat())
+            try:
+                self._client.set(name, os.urandom(32), nx=True, ex=KEY_SECONDS)
+                found = self._client.get(name)
+            except (redis.RedisError, OSError):
+                return b""
+            self._day, self._key = day, found if isinstance(found, bytes) else b""
+        return self._key
+
+
+def _hash(key: bytes, packed: bytes) -> bytes:
+    return hmac.digest(key, packed, "sha256")[:_PART]
