@@ -47,6 +47,7 @@ __all__ = [
     "fill_before",
     "fill_by_day",
     "fill_by_slot",
+    "instead",
     "is_comparable",
     "range_from",
     "totals",
@@ -281,6 +282,12 @@ def fill_by_day(publisher: Organisation | None, range: Range, **filters: object)
     for found, reason, requests in rows:
         grouped.setdefault(found, []).append((reason, requests))
     return {day: _fill_of(grouped.get(day, [])) for day in range.days()}
+
+
+def instead(publisher: Organisation | None, range: Range, **filters: object) -> dict[str, int]:
+    """Ad requests of the range that got something else than a paid ad: `house:ID` or `passback`, and how many."""
+    rows = _fill_rows(publisher, range, filters).exclude(instead="")
+    return dict(rows.values_list("instead").annotate(n=Sum("requests")))
 
 
 def _fill_rows(

@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from adplatform.accounts.models import Organisation
 from adplatform.core.forms import MoneyField, RadioCards, set_currency
-from adplatform.inventory.models import AdFormat, AdSlot, Site
+from adplatform.inventory import passback as passbacks
+from adplatform.inventory.models import AdFormat, AdSlot, Fallback, Site
 from adplatform.inventory.rights import DOMAIN
 
 SIZES = [
@@ -22,6 +23,7 @@ SIZES = [
     ("970x250", "970×250"),
 ]
 OTHER = "other"
+_KEPT = ("name", "format", "position", "ads_per_advertiser", "fallback", "passback", "is_active")
 
 
 class SiteForm(forms.Form):
@@ -54,6 +56,26 @@ class SiteForm(forms.Form):
         initial="en",
         help_text=gettext_lazy("Two letters, such as en or de"),
     )
+    ads_per_advertiser = forms.IntegerField(
+        label=gettext_lazy("Most ads of one advertiser on a page"),
+        min_value=1,
+        max_value=10,
+        required=False,
+        help_text=gettext_lazy("1 unless you say more."),
+    )
+    variety = forms.FloatField(
+        label=gettext_lazy("Variety"),
+        min_value=0,
+        max_value=1,
+        required=False,
+        widget=forms.NumberInput(attrs={"step": "0.05"}),
+        help_text=gettext_lazy(
+            "0 to 1: how much less an ad counts whose advertiser or category a visitor saw this week. 0: not at all."
+        ),
+    )
+    separates_categories = forms.BooleanField(
+        label=gettext_lazy("Advertisers of one category never stand together"), required=False, initial=True
+    )
     is_active = forms.BooleanField(label=gettext_lazy("Ads may be shown on it"), required=False, initial=True)
 
     def __init__(self, *args: Any, publisher: Organisation, site: Site | None = None, **options: Any) -> None:
@@ -61,6 +83,12 @@ class SiteForm(forms.Form):
             options["initial"] = {name: getattr(site, name) for name in self.base_fields}
         super().__init__(*args, **options)
         self.publisher, self.site = publisher, site
+
+    def clean_ads_per_advertiser(self) -> int:
+        return self.cleaned_data["ads_per_advertiser"] or 1
+
+    def clean_variety(self) -> float:
+        return float(self.cleaned_data["variety"] or 0.0)
 
     def clean_domain(self) -> str:
         domain: str = self.cleaned_data["domain"].strip().lower()
@@ -113,6 +141,29 @@ class SlotForm(forms.Form):
             "Least price of 1,000 impressions. Empty: any price. A higher floor fills less."
         ),
     )
+    ads_per_advertiser = forms.IntegerField(
+        label=gettext_lazy("Most ads of one advertiser on a page"),
+        min_value=1,
+        max_value=10,
+        required=False,
+        help_text=gettext_lazy("Empty: as on the site."),
+    )
+    fallback = forms.ChoiceField(
+        label=gettext_lazy("Where no paid ad wins"),
+        choices=Fallback.choices,
+        initial=Fallback.HOUSE_FIRST,
+        required=False,
+    )
+    passback = forms.CharField(
+        label=gettext_lazy("Passback"),
+        required=False,
+        max_length=passbacks.LONGEST,
+        strip=True,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "class": "mono"}),
+        help_text=gettext_lazy(
+            "Another ad server's address (https://…) or HTML. It runs in a frame of its own that cannot reach your page."
+        ),
+    )
     is_active = forms.BooleanField(label=gettext_lazy("It may be filled"), required=False, initial=True)
 
     def __init__(self, *args: Any, site: Site, slot: AdSlot | None = None, **options: Any) -> None:
@@ -129,6 +180,15 @@ class SlotForm(forms.Form):
             raise ValidationError(_("This site already has a slot of this name."))
         return name
 
+    def clean_fallback(self) -> str:
+        return self.cleaned_data["fallback"] or Fallback.HOUSE_FIRST
+
+    def clean_passback(self) -> str:
+        try:
+            return passbacks.checked(self.cleaned_data["passback"])
+        except passbacks.PassbackError as error:
+            raise ValidationError(str(error)) from error
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if values.get("size") == OTHER:
@@ -144,13 +204,11 @@ class SlotForm(forms.Form):
             width, height = values["width"], values["height"]
         else:
             width, height = map(int, values["size"].split("x"))
-        kept = {name: values[name] for name in ("name", "format", "position", "is_active")}
+        kept = {name: values[name] for name in _KEPT}
         return {**kept, "width": width, "height": height, "floor_micros": values["floor"] or 0}
 
 
 def _initial(slot: AdSlot) -> dict[str, Any]:
     size = f"{slot.width}x{slot.height}"
-    kept = {
-        name: getattr(slot, name) for name in ("name", "format", "width", "height", "position", "is_active")
-    }
+    kept = {name: getattr(slot, name) for name in (*_KEPT, "width", "height")}
     return {**kept, "size": size if size in dict(SIZES) else OTHER, "floor": slot.floor_micros or None}

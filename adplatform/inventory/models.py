@@ -238,6 +238,12 @@ class BlockRule(Scoped):
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.advertiser or self.value}"
 
+    @property
+    def earned_share(self) -> float | None:
+        """Of what the publisher earned in the seven days before it was added."""
+        share: float | None = self.forecast.get("earned_share")
+        return share
+
 
 class FloorRule(Scoped):
     """Least eCPM of a site's slots, or of one, where the visitor is in a country or on a device. The rule that names

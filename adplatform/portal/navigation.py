@@ -17,6 +17,8 @@ ADVERTISER: list[Entry] = [
 PUBLISHER: list[Entry] = [
     ("overview", "portal:publisher_overview", _("Overview"), "layout-dashboard"),
     ("sites", "portal:publisher_sites", _("Sites & slots"), "panels-top-left"),
+    ("rules", "portal:publisher_rules", _("Blocks & floors"), "shield-ban"),
+    ("house", "portal:publisher_house", _("House ads"), "house"),
     ("earnings", "portal:publisher_earnings", _("Earnings"), "wallet"),
 ]
 COMMON: list[Entry] = [

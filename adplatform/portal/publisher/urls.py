@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from adplatform.portal.publisher import earnings, overview, sites, slots
+from adplatform.portal.publisher import earnings, house, overview, rules, sites, slots
 
 urlpatterns = [
     path("", overview.overview, name="publisher_overview"),
@@ -17,5 +17,16 @@ urlpatterns = [
     path("slots/<slug:public_id>/", slots.slot_page, name="publisher_slot"),
     path("slots/<slug:public_id>/chart.json", slots.chart, name="publisher_slot_chart"),
     path("slots/<slug:public_id>/edit/", slots.edit_slot, name="publisher_slot_edit"),
+    path("rules/", rules.rule_list, name="publisher_rules"),
+    path("rules/blocks/new/", rules.new_block, name="publisher_block_new"),
+    path("rules/blocks/<uuid:public_id>/<slug:action>/", rules.switch_block, name="publisher_block_switch"),
+    path("rules/floors/", rules.save_floor, name="publisher_floor_save"),
+    path("rules/floors/<uuid:public_id>/<slug:action>/", rules.switch_floor, name="publisher_floor_switch"),
+    path("rules/competitors/", rules.name_pair, name="publisher_pair_new"),
+    path("rules/competitors/<int:pk>/forget/", rules.forget_pair, name="publisher_pair_forget"),
+    path("house-ads/", house.house_list, name="publisher_house"),
+    path("house-ads/new/", house.new_house_ad, name="publisher_house_new"),
+    path("house-ads/<uuid:public_id>/edit/", house.edit_house_ad, name="publisher_house_edit"),
+    path("house-ads/<uuid:public_id>/<slug:action>/", house.switch_house_ad, name="publisher_house_switch"),
     path("earnings/", earnings.earnings, name="publisher_earnings"),
 ]
