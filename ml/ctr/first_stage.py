@@ -160,10 +160,10 @@ def topics_of(vectors: Vectors, count: int = TOPICS) -> tuple[Ints, Vectors]:
     centres = sample[np.linspace(0, len(sample) - 1, count).astype(np.int64)].copy()
     for _ in range(ROUNDS):
         nearest = _nearest(sample, centres)
-        for topic in range(count):
-            members = sample[nearest == topic]
+        for one in range(count):
+            members = sample[nearest == one]
             if len(members):
-                centres[topic] = members.mean(axis=0)
+                centres[one] = members.mean(axis=0)
     topic = _nearest(vectors, centres)
     apart = ((vectors - centres[topic]) ** 2).mean(axis=1)
     spread = np.bincount(topic, weights=apart, minlength=count) / np.maximum(
