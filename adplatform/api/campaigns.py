@@ -21,6 +21,8 @@ from adplatform.api.schemas import (
     CampaignChange,
     CampaignNew,
     CampaignOut,
+    CapChange,
+    CapOut,
     CreativeChange,
     CreativeNew,
     CreativeOut,
@@ -30,8 +32,8 @@ from adplatform.api.schemas import (
     StatusChange,
 )
 from adplatform.audience.models import Segment
-from adplatform.campaigns import services
-from adplatform.campaigns.models import Campaign, Creative, LineItem
+from adplatform.campaigns import caps, services
+from adplatform.campaigns.models import AdvertiserCap, Campaign, Creative, LineItem
 from adplatform.core import clock
 
 router = Router(tags=["campaigns"])
@@ -81,7 +83,7 @@ def list_campaigns(request: HttpRequest, status: str = "", search: str = "") -> 
 def create_campaign(request: HttpRequest, payload: CampaignNew) -> tuple[int, Campaign]:
     organisation = organisation_of(request, ADVERTISER)
     campaign = services.create_campaign(
-        user=None, organisation=organisation, at=clock.now(), **payload.dict()
+        user=None, organisation=organisation, at=clock.now(), **payload.dict(exclude_none=True)
     )
     return 201, campaign
 
@@ -133,7 +135,7 @@ def get_line_item(request: HttpRequest, public_id: UUID) -> LineItem:
 @router.patch("/line-items/{uuid:public_id}", response=LineItemOut, auth=WRITE)
 @noted
 def change_line_item(request: HttpRequest, public_id: UUID, payload: LineItemChange) -> LineItem:
-    line_item, fields = line_item_of(request, public_id), _given(payload, nullable={"cap_impressions"})
+    line_item, fields = line_item_of(request, public_id), _given(payload)
     _check_segments(line_item.campaign.organisation, fields)
     return services.save_line_item(user=None, campaign=line_item.campaign, line_item=line_item, **fields)
 
@@ -184,6 +186,25 @@ def set_creative_status(request: HttpRequest, public_id: UUID, payload: StatusCh
     )
 
 
+# --- the advertiser as a whole ----------------------------------------------------------------------------------------
+
+
+@router.get("/frequency-cap", response=CapOut, auth=READ, tags=["organisation"])
+def get_frequency_cap(request: HttpRequest) -> AdvertiserCap:
+    """How often one visitor may see any ad of the organisation."""
+    organisation = organisation_of(request, ADVERTISER)
+    return caps.of_advertiser(organisation) or AdvertiserCap(organisation=organisation)
+
+
+@router.patch("/frequency-cap", response=CapOut, auth=WRITE, tags=["organisation"])
+@noted
+def change_frequency_cap(request: HttpRequest, payload: CapChange) -> AdvertiserCap:
+    organisation = organisation_of(request, ADVERTISER)
+    present = caps.initial_of(caps.of_advertiser(organisation) or AdvertiserCap(organisation=organisation))
+    wanted: dict[str, Any] = present | _given(payload)
+    return services.set_advertiser_cap(user=None, organisation=organisation, **wanted)
+
+
 @router.get("/audiences", response=list[AudienceOut], auth=READ, tags=["audiences"])
 @paged
 def list_audiences(request: HttpRequest) -> QuerySet[Segment]:
@@ -192,13 +213,13 @@ def list_audiences(request: HttpRequest) -> QuerySet[Segment]:
 
 # --- what they share --------------------------------------------------------------------------------------------------
 
-_NULLABLE = {"daily_budget_micros", "flight_budget_micros", "target_roas_bp", "end_at"}
+_NULLABLE = {"daily_budget_micros", "flight_budget_micros", "target_roas_bp", "end_at", "cap_impressions"}
 
 
-def _given(payload: Schema, nullable: set[str] = _NULLABLE) -> dict[str, Any]:
+def _given(payload: Schema) -> dict[str, Any]:
     """Only what the request said; null where null means something, refused elsewhere."""
     fields = payload.dict(exclude_unset=True)
-    for name in [name for name, value in fields.items() if value is None and name not in nullable]:
+    for name in [name for name, value in fields.items() if value is None and name not in _NULLABLE]:
         raise ProblemError(422, "invalid_request", f"{name} cannot be null.", {name: "This cannot be null."})
     return fields
 

@@ -46,7 +46,22 @@ class OrganisationOut(Schema):
 # --- campaigns --------------------------------------------------------------------------------------------------------
 
 
-class CampaignChange(Read):
+CapWindow = Literal[3_600, 86_400, 604_800, 2_592_000]  # an hour, a day, a week, 30 days
+
+
+class CapChange(Read):
+    """How often one visitor may see it: impressions within the window; null means no limit."""
+
+    cap_impressions: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    cap_window_seconds: CapWindow | None = None
+
+
+class CapOut(Schema):
+    cap_impressions: int | None
+    cap_window_seconds: int
+
+
+class CampaignChange(CapChange):
     """Fields to carry over; a budget of null means no such limit."""
 
     name: Name | None = None
@@ -76,7 +91,7 @@ class CampaignNew(CampaignChange):
         return self
 
 
-class CampaignOut(Schema):
+class CampaignOut(CapOut):
     public_id: UUID
     name: str
     status: Status
@@ -111,13 +126,11 @@ class Targeted(Read):
             raise ValueError(str(error)) from None
 
 
-class LineItemChange(Targeted):
+class LineItemChange(CapChange, Targeted):
     name: Name | None = None
     bid_micros: Micros | None = None
     pacing: LineItem.Pacing | None = None
     targeting: dict[str, Any] | None = None
-    cap_impressions: Annotated[int, Field(gt=0, le=10_000)] | None = None
-    cap_window_seconds: Annotated[int, Field(gt=0, le=7_776_000)] | None = None
 
 
 class LineItemNew(LineItemChange):
@@ -125,18 +138,16 @@ class LineItemNew(LineItemChange):
     bid_micros: Micros
 
 
-class LineItemOut(Schema):
+class LineItemOut(CapOut):
     public_id: UUID
     name: str
     status: Status
     bid_micros: int
     pacing: LineItem.Pacing
     targeting: dict[str, Any]
-    cap_impressions: int | None
-    cap_window_seconds: int
 
 
-class CreativeChange(Read):
+class CreativeChange(CapChange):
     """What a reviewer looks at: changing it sends the creative to review again."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -164,7 +175,7 @@ class CreativeNew(CreativeChange):
     landing_url: Annotated[str, Field(max_length=2_000)]
 
 
-class CreativeOut(Schema):
+class CreativeOut(CapOut):
     public_id: UUID
     name: str
     format: AdFormat

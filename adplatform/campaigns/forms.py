@@ -17,6 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from adplatform.accounts.models import Organisation
 from adplatform.audience.models import Segment
+from adplatform.campaigns import caps
+from adplatform.campaigns.caps import CapFields
 from adplatform.campaigns.models import BidStrategy, Campaign, Creative, LineItem
 from adplatform.core.forms import CheckChips, DateField, MoneyField, RadioCards, WordsField, set_currency
 from adplatform.core.money import BASIS_POINTS
@@ -44,12 +46,6 @@ DEVICES: list[tuple[str, str | Promise]] = [
     ("mobile", gettext_lazy("Phones")),
     ("tablet", gettext_lazy("Tablets")),
 ]
-WINDOWS: list[tuple[int, str | Promise]] = [
-    (3_600, gettext_lazy("an hour")),
-    (86_400, gettext_lazy("a day")),
-    (604_800, gettext_lazy("a week")),
-    (2_592_000, gettext_lazy("30 days")),
-]
 SIZES: list[tuple[str, str | Promise]] = [
     ("native", gettext_lazy("Native: headline and text in the page's own look")),
     ("300x250", gettext_lazy("Banner 300 × 250, medium rectangle")),
@@ -74,7 +70,7 @@ LANGUAGES: list[tuple[str, str | Promise]] = [
 ]
 
 
-class CampaignForm(forms.Form):
+class CampaignForm(CapFields):
     """Name, goal, budgets and flight. Days are whole days in the organisation's zone, both included."""
 
     name = forms.CharField(label=gettext_lazy("Campaign name"), max_length=120)
@@ -127,11 +123,15 @@ class CampaignForm(forms.Form):
         names = ("name", "bid_strategy", "daily_budget_micros", "flight_budget_micros", "category")
         last = campaign.end_at - timedelta(seconds=1) if campaign.end_at else None
         roas = campaign.target_roas_bp
-        return {name: getattr(campaign, name) for name in names} | {
-            "start_date": campaign.start_at.astimezone(self.zone).date(),
-            "end_date": last.astimezone(self.zone).date() if last else None,
-            "target_roas": Decimal(roas) / BASIS_POINTS if roas else None,
-        }
+        return (
+            {name: getattr(campaign, name) for name in names}
+            | caps.initial_of(campaign)
+            | {
+                "start_date": campaign.start_at.astimezone(self.zone).date(),
+                "end_date": last.astimezone(self.zone).date() if last else None,
+                "target_roas": Decimal(roas) / BASIS_POINTS if roas else None,
+            }
+        )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -168,11 +168,15 @@ class CampaignForm(forms.Form):
         cleaned = self.cleaned_data
         roas = cleaned["target_roas"] if cleaned["bid_strategy"] == BidStrategy.TARGET_ROAS else None
         names = ("name", "bid_strategy", "daily_budget_micros", "flight_budget_micros", "category")
-        return {name: cleaned[name] for name in names} | {
-            "target_roas_bp": None if roas is None else round(roas * BASIS_POINTS),
-            "start_at": self._start_at(cleaned["start_date"]),
-            "end_at": self._end_at(cleaned["end_date"]),
-        }
+        return (
+            {name: cleaned[name] for name in names}
+            | self.fields_of_cap()
+            | {
+                "target_roas_bp": None if roas is None else round(roas * BASIS_POINTS),
+                "start_at": self._start_at(cleaned["start_date"]),
+                "end_at": self._end_at(cleaned["end_date"]),
+            }
+        )
 
     def _start_at(self, day: date) -> datetime:
         """Midnight of the day; a start that stands is not moved."""
@@ -199,7 +203,7 @@ class CampaignForm(forms.Form):
         return raised
 
 
-class LineItemForm(forms.Form):
+class LineItemForm(CapFields):
     """Who should see it, what it bids, and how often one person may see it."""
 
     name = forms.CharField(label=gettext_lazy("Line item name"), max_length=120)
@@ -255,17 +259,6 @@ class LineItemForm(forms.Form):
         widget=CheckChips,
         help_text=gettext_lazy("None chosen: everyone."),
     )
-    cap_impressions = forms.IntegerField(
-        label=gettext_lazy("Most impressions per person"),
-        required=False,
-        min_value=1,
-        max_value=1_000,
-        help_text=gettext_lazy("Empty: no limit. Needs the visitor's consent."),
-    )
-    cap_window_seconds = forms.TypedChoiceField(
-        label=gettext_lazy("within"), choices=WINDOWS, coerce=int, initial=86_400
-    )
-
     INCLUDED = ("country", "language", "device", "category", "keyword", "segment")
 
     def __init__(self, data: Any = None, *, campaign: Campaign, line_item: LineItem | None = None) -> None:
@@ -283,7 +276,7 @@ class LineItemForm(forms.Form):
     def _initial(self) -> dict[str, Any]:
         if self.line_item is None:
             return {"name": _("Everyone")}
-        names = ("name", "bid_micros", "pacing", "cap_impressions", "cap_window_seconds")
+        names = ("name", "bid_micros", "pacing", *caps.FIELDS)
         stored = _stored_rules(self.line_item)
         chosen = {name: stored.get(name, {}).get("include", []) for name in self.INCLUDED}
         excluded = stored.get("keyword", {}).get("exclude", [])
@@ -310,8 +303,9 @@ class LineItemForm(forms.Form):
         return rules
 
     def fields_of_line_item(self) -> dict[str, Any]:
-        names = ("name", "bid_micros", "pacing", "targeting", "cap_impressions", "cap_window_seconds")
-        return {name: self.cleaned_data[name] for name in names}
+        return {name: self.cleaned_data[name] for name in ("name", "bid_micros", "pacing", "targeting")} | (
+            self.fields_of_cap()
+        )
 
 
 def _stored_rules(line_item: LineItem | None) -> dict[str, Any]:
@@ -319,7 +313,7 @@ def _stored_rules(line_item: LineItem | None) -> dict[str, Any]:
     return targeting.as_dict(targeting.parse(line_item.targeting)) if line_item else {}
 
 
-class CreativeForm(forms.Form):
+class CreativeForm(CapFields):
     """The ad itself, as it will be reviewed."""
 
     headline = forms.CharField(
@@ -378,7 +372,7 @@ class CreativeForm(forms.Form):
         names = ("headline", "body", "call_to_action", "landing_url", "language", "attributes")
         native = creative.format == AdFormat.NATIVE
         size = "native" if native else f"{creative.width}x{creative.height}"
-        return {name: getattr(creative, name) for name in names} | {"size": size}
+        return {name: getattr(creative, name) for name in names} | caps.initial_of(creative) | {"size": size}
 
     def clean_landing_url(self) -> str:
         url: str = self.cleaned_data["landing_url"]
@@ -390,10 +384,14 @@ class CreativeForm(forms.Form):
         names = ("headline", "body", "call_to_action", "landing_url", "language")
         size = self.cleaned_data["size"]
         width, height = (300, 250) if size == "native" else map(int, size.split("x"))
-        return {name: self.cleaned_data[name] for name in names} | {
-            "attributes": sorted(self.cleaned_data["attributes"]),
-            "name": self.cleaned_data["headline"],
-            "format": AdFormat.NATIVE if size == "native" else AdFormat.BANNER,
-            "width": width,
-            "height": height,
-        }
+        return (
+            {name: self.cleaned_data[name] for name in names}
+            | self.fields_of_cap()
+            | {
+                "attributes": sorted(self.cleaned_data["attributes"]),
+                "name": self.cleaned_data["headline"],
+                "format": AdFormat.NATIVE if size == "native" else AdFormat.BANNER,
+                "width": width,
+                "height": height,
+            }
+        )

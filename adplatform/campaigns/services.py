@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from adplatform.accounts.models import Organisation, User
 from adplatform.accounts.services import audit
 from adplatform.campaigns.budgets import UNLIMITED, day_of
-from adplatform.campaigns.models import Budget, Campaign, Creative, LineItem, Status
+from adplatform.campaigns.models import AdvertiserCap, Budget, Campaign, Creative, LineItem, Status
 from adplatform.core import outbox
 
 SERVED_SOURCES = {"live", "demo"}
@@ -171,6 +171,30 @@ def set_creative_status(*, user: User | None, creative: Creative, status: str) -
     _require_served(campaign)
     _step(user, campaign, creative, "creative", status)
     return creative
+
+
+@transaction.atomic
+def set_advertiser_cap(
+    *, user: User | None, organisation: Organisation, cap_impressions: int | None, cap_window_seconds: int
+) -> AdvertiserCap:
+    """How often one person may see any ad of the advertiser; None: as often as its campaigns allow."""
+    cap, _created = AdvertiserCap.objects.select_for_update().get_or_create(organisation=organisation)
+    given = {"cap_impressions": cap_impressions, "cap_window_seconds": cap_window_seconds}
+    changes = {
+        name: [getattr(cap, name), value] for name, value in given.items() if getattr(cap, name) != value
+    }
+    if changes:
+        AdvertiserCap.objects.filter(pk=cap.pk).update(**given)
+        audit(
+            user=user,
+            organisation=organisation,
+            action="organisation.capped",
+            target=str(organisation),
+            detail=changes,
+        )
+        outbox.write("snapshot", {"organisation_id": organisation.pk})
+    cap.cap_impressions, cap.cap_window_seconds = cap_impressions, cap_window_seconds
+    return cap
 
 
 def wanted(status: str) -> str:

@@ -11,7 +11,9 @@ from django.views.decorators.http import require_POST
 from adplatform.accounts import keys as key_form
 from adplatform.accounts import queries, services
 from adplatform.accounts.forms import ApiKeyForm, MemberForm, SettingsForm
-from adplatform.accounts.models import Membership
+from adplatform.accounts.models import Membership, Organisation
+from adplatform.campaigns import caps
+from adplatform.campaigns.caps import CapFields
 from adplatform.core import clock
 from adplatform.portal import pages
 from adplatform.portal.history import told
@@ -97,6 +99,9 @@ def settings(request: HttpRequest, membership: Membership) -> HttpResponse:
         "member_form": MemberForm(),
         "roles": Membership.Role.choices,
         "is_owner": membership.role == Membership.Role.OWNER,
+        "cap_form": CapFields(initial=caps.initial_of(caps.of_advertiser(organisation)))
+        if organisation.kind == Organisation.Kind.ADVERTISER and membership.may_edit
+        else None,
     }
     return render(request, "portal/settings.html", context, status=422 if form.errors else 200)
 

@@ -31,6 +31,7 @@ _COMMON = [
 ]
 _ADVERTISER = [
     path("overview/", overview.overview, name="overview"),
+    path("settings/cap/", editing.advertiser_cap, name="advertiser_cap"),
     path("charts/roi.json", charts.roi, name="chart_roi"),
     path("campaigns/", campaigns.campaign_list, name="campaigns"),
     path("campaigns/new/", wizard.goal, name="campaign_new"),

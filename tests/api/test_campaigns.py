@@ -219,3 +219,22 @@ def test_the_other_tenants_things_do_not_exist(caller: Caller) -> None:
 )
 def test_a_list_that_cannot_be_asked_for_is_refused(caller: Caller, asked: str) -> None:
     assert caller.get(asked).status_code == 422
+
+
+def test_how_often_one_visitor_sees_it_is_said_at_four_levels(caller: Caller) -> None:
+    creative = made(caller)
+    for path in (
+        f"campaigns/{creative.line_item.campaign.public_id}",
+        f"line-items/{creative.line_item.public_id}",
+        f"creatives/{creative.public_id}",
+        "frequency-cap",
+    ):
+        assert caller.get(path).json()["cap_impressions"] is None
+        given = {"cap_impressions": 2, "cap_window_seconds": 3_600}
+        answer = caller.patch(path, given)
+        assert answer.status_code == 200, answer.content
+        assert answer.json() == caller.get(path).json() == answer.json() | given
+        assert caller.patch(path, {"cap_window_seconds": 7}).status_code == 422
+        assert caller.patch(path, {"cap_impressions": None}).json()["cap_impressions"] is None
+    creative.refresh_from_db()
+    assert creative.review == Creative.Review.APPROVED  # nothing that a reviewer looked at

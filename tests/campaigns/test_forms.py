@@ -165,3 +165,39 @@ def test_an_amount_that_is_shown_reads_back_as_itself(cents: int, currency: str)
     micros = min(cents * {"USD": 10_000, "JPY": 1_000_000, "KWD": 1_000}[currency], 10**9 * MICROS)
 
     assert field.clean(field.prepare_value(micros)) == micros
+
+
+def test_each_level_can_say_how_often_one_person_sees_it() -> None:
+    from adplatform.campaigns.forms import CreativeForm
+
+    cap = {"cap_impressions": "3", "cap_window_seconds": "604800"}
+    ad = {"headline": "A", "landing_url": "https://a.example/", "size": "native", "language": "en"}
+    campaign, line_item, creative = (
+        _campaign_form(cap),
+        _line_item_form(cap, campaign=f.campaign()),
+        CreativeForm(ad | cap),
+    )
+    assert campaign.is_valid()
+    assert line_item.is_valid()
+    assert creative.is_valid()
+    for fields in (
+        campaign.fields_of_campaign(),
+        line_item.fields_of_line_item(),
+        creative.fields_of_creative(),
+    ):
+        assert (fields["cap_impressions"], fields["cap_window_seconds"]) == (3, 604_800)
+
+
+def test_a_cap_is_a_number_above_zero_within_a_known_window() -> None:
+    campaign = f.campaign()
+    form = _line_item_form({"cap_impressions": "0", "cap_window_seconds": "5"}, campaign=campaign)
+
+    assert set(form.errors) == {"cap_impressions", "cap_window_seconds"}
+
+
+def test_a_window_that_an_older_release_let_in_stays_a_choice() -> None:
+    line_item = f.line_item(cap_impressions=2, cap_window_seconds=7_200)
+    form = _line_item_form({"cap_window_seconds": "7200"}, campaign=line_item.campaign, line_item=line_item)
+
+    assert form.is_valid(), form.errors
+    assert form.fields_of_line_item()["cap_window_seconds"] == 7_200

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from adplatform.accounts.models import Membership
-from adplatform.campaigns import queries, services
+from adplatform.campaigns import caps, queries, services
 from adplatform.campaigns.models import Campaign, Status
 from adplatform.core import clock
 from adplatform.core.money import BASIS_POINTS
@@ -73,6 +73,7 @@ def campaign_page(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "line_items": [(row, targeting_words(row.line_item)) for row in line_items],
         "creatives": creative_rows(queries.creatives_of(campaign), organisation, range),
         "chart_url": f"{reverse('portal:campaign_chart', args=[campaign.public_id])}?{range.query}",
+        "cap": caps.words(campaign),
         "target_roas": campaign.target_roas_bp / BASIS_POINTS if campaign.target_roas_bp else None,
         "last_day": campaign.end_at - timedelta(seconds=1) if campaign.end_at else None,
         "can_edit": membership.may_edit and campaign.source in services.SERVED_SOURCES,

@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from adplatform.accounts.models import Organisation
+from adplatform.accounts.models import Membership, Organisation
 from adplatform.campaigns import services
+from adplatform.campaigns.caps import CapFields
 from adplatform.campaigns.forms import CampaignForm, LineItemForm
 from adplatform.campaigns.models import Campaign, Creative, LineItem, Status
 from adplatform.campaigns.queries import campaign_for, line_item_for
@@ -126,6 +127,21 @@ def _line_item(request: HttpRequest, campaign: Campaign, line_item: LineItem | N
         else None,
     }
     return render(request, "portal/line_item_edit.html", context, status=status(form))
+
+
+@require_POST
+@pages.page(pages.ADVERTISER, edit=True)
+def advertiser_cap(request: HttpRequest, membership: Membership) -> HttpResponse:
+    """How often one person may see any ad of the advertiser, from its settings page."""
+    form = CapFields(request.POST)
+    if form.is_valid():
+        services.set_advertiser_cap(
+            user=pages.person(request), organisation=membership.organisation, **form.fields_of_cap()
+        )
+        success(request, _("The limit is saved."))
+    else:
+        error(request, " ".join(str(message) for messages in form.errors.values() for message in messages))
+    return redirect("portal:settings")
 
 
 @require_POST

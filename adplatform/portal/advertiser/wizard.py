@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adplatform.accounts.models import Membership
-from adplatform.campaigns import services
+from adplatform.campaigns import caps, services
 from adplatform.campaigns.forms import CampaignForm, CreativeForm, LineItemForm
 from adplatform.campaigns.models import Campaign, Creative, LineItem, Status
 from adplatform.campaigns.queries import campaign_for, creatives_of, line_items_of
@@ -163,6 +163,7 @@ def review(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "steps": steps("setup_review", campaign),
         "line_items": [(item, targeting_words(item)) for item in line_items_of(campaign)],
         "creatives": creatives_of(campaign),
+        "cap": caps.words(campaign),
         "last_day": campaign.end_at - timedelta(seconds=1) if campaign.end_at else None,
         "problems": problems,
     }

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from adplatform.audience.models import Segment
-from adplatform.campaigns.forms import DEVICES, WINDOWS
+from adplatform.campaigns import caps
+from adplatform.campaigns.forms import DEVICES
 from adplatform.campaigns.models import LineItem
 from adplatform.decision import targeting
 from adplatform.inventory.models import Site
@@ -35,12 +36,8 @@ def targeting_words(line_item: LineItem) -> list[str]:
     ]
     if "daypart" in rules:
         sentences.append(_("At chosen hours only"))
-    if line_item.cap_impressions:
-        window = dict(WINDOWS).get(line_item.cap_window_seconds, f"{line_item.cap_window_seconds} s")
-        sentences.append(
-            _("At most %(n)d impressions per person in %(window)s")
-            % {"n": line_item.cap_impressions, "window": window}
-        )
+    if cap := caps.words(line_item):
+        sentences.append(cap)
     return sentences or [_("Everyone, everywhere")]
 
 
