@@ -82,11 +82,6 @@ TRAFFIC_THRESHOLDS = env.numbers(
 )  # other than the defaults of events.thresholds
 DECISION_TOKEN_HOURS = 24  # an impression, view or click later than this is recorded as late and never billed
 
-# --- Django -----------------------------------------------------------------------------------------------------------
-INSTALLED_APPS = [
-    "adplatform.accounts",
-    "django.contrib.admin",
-    "django.contrib.auth",
 # --- money ------------------------------------------------------------------------------------------------------------
 # Who sells: on invoices, in payment files. Without a country no VAT is charged.
 SELLER = {
@@ -106,6 +101,11 @@ PAYOUT_MINIMUM_UNITS = env.integer("PAYOUT_MINIMUM_UNITS", 50, least=0, most=1_0
 LOW_BALANCE_DAYS = env.integer("LOW_BALANCE_DAYS", 2, least=1, most=60, number=18)
 ANCHORS_DIR = env.text("ANCHORS_DIR", str(VAR / "anchors"))  # best on a disk that the database cannot write
 
+# --- Django -----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "adplatform.accounts",
+    "django.contrib.admin",
+    "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
