@@ -9,8 +9,9 @@ where another process counted meanwhile. A batch lost between commit and here (a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import redis
@@ -19,7 +20,7 @@ from django.conf import settings
 from adplatform.campaigns.models import LineItem
 from adplatform.events.facts import Fact
 from adplatform.inventory.models import AdSlot
-from adplatform.learning import export, feedback
+from adplatform.learning import export, feedback, live_visitors
 from adplatform.learning.embeddings import stored_profiles
 from adplatform.learning.statistics import (
     CHANGES_KEY,
@@ -34,16 +35,10 @@ from adplatform.learning.statistics import (
     PROFILE_ENCODER,
     REMEMBERED,
     UNTIL_KEY,
-    VISITOR_CLICKS,
-    VISITOR_EXPECTED,
-    VISITOR_IMPRESSIONS,
     VISITOR_SECONDS,
     Changes,
     announce,
     epoch_of,
-    frequency_field,
-    outdated_fields,
-    recent_field,
     rows_from,
     start_anew,
     stat_key,
@@ -56,10 +51,8 @@ from ml.ctr.replay import replay
 from ml.schema import Floats
 
 PIPELINE = 2_000
-TRANSACTION = 500  # facts: Valkey answers nobody else while a transaction runs
+TRANSACTION = 250  # facts: Valkey answers nobody else while a transaction runs
 COUNTED_KINDS = ("impression", "click")
-VISITOR_FIELDS = (VISITOR_IMPRESSIONS, VISITOR_CLICKS, VISITOR_EXPECTED)
-_RECENT_LETTERS = (b"N", b"C", b"X")  # a visitor's fields of a recent row of ml.ctr.counters.Statistics
 _UNKNOWN = bytes(8 * COLUMNS)
 
 Rows = dict[int, Floats]
@@ -96,19 +89,19 @@ def _applied(redis_client: Any, facts: Sequence[Fact], keys: Sequence[Keys]) -> 
     """One transaction; False where nothing was written because the counters had changed under it."""
     with redis_client.pipeline(transaction=True) as pipeline:
         pipeline.watch(CHANGES_KEY)
-        before, rows, now = _known(redis_client, keys)
-        after = Statistics.from_dict(before.as_dict())
-        for fact, of in zip(facts, keys, strict=True):
-            at = _moment(fact)[0].timestamp()
+        moments = [_moment(fact)[0].timestamp() for fact in facts]
+        before = _known(redis_client, keys, moments)
+        after = before.statistics()
+        for fact, of, at in zip(facts, keys, moments, strict=True):
             if fact.kind == "impression":
                 after.observe_impression(of, at)
             else:
                 after.observe_click(of, at)
-        changes = _changes(after, rows)
+        changes = _changes(after, before.rows)
         pipeline.multi()
         write(pipeline, changes)
-        announce(pipeline, changes, now_milliseconds=now)
-        _add_visitors(pipeline, before, after)
+        announce(pipeline, changes, now_milliseconds=before.milliseconds)
+        live_visitors.write(pipeline, after, before.visitors)
         try:
             pipeline.execute()
         except redis.WatchError:
@@ -184,29 +177,41 @@ def _moment(fact: Fact) -> tuple[datetime, bool, str]:
     return (max(fact.occurred_at, fact.served_at) if is_click else fact.served_at, is_click, fact.decision_id)
 
 
-def _known(redis_client: Any, touched: Sequence[Keys]) -> tuple[Statistics, dict[str, Rows], int]:
-    """What Valkey holds about everything that these events touch, the same as rows, and its time in milliseconds."""
-    ids = {name: sorted({getattr(one, name) for one in touched} - {None}) for name in (*ENTITIES, "visitor")}
-    visitors = ids.pop("visitor")
+@dataclass(frozen=True)
+class _Known:
+    """What Valkey holds about everything that some events touch, and its time."""
+
+    rows: dict[str, Rows]
+    visitors: live_visitors.Known
+    milliseconds: int
+
+    def statistics(self) -> Statistics:
+        """To count on with. Recent sums and frequencies are only added to, never needed, and so begin at nothing."""
+        counted = Statistics()
+        for entity in ENTITIES:
+            known = {number: row[:3].tolist() for number, row in self.rows[entity].items()}
+            getattr(counted, entity).update(known)
+        counted.overall = self.rows[EVERYTHING][0][:3].tolist()
+        for visitor, fields in self.visitors.items():
+            counted.visitor[visitor] = [fields[name] for name in live_visitors.TOTALS]
+        return counted
+
+
+def _known(redis_client: Any, touched: Sequence[Keys], moments: Sequence[float]) -> _Known:
+    ids = {name: sorted({getattr(one, name) for one in touched} - {None}) for name in ENTITIES}
     ids[EVERYTHING] = [0]
     pipeline = redis_client.pipeline(transaction=False)
     pipeline.time()
     for name, numbers in ids.items():
         pipeline.hmget(stat_key(name), numbers or ["-"])
-    for visitor in visitors:
-        pipeline.hmget(visitor_key(visitor), VISITOR_FIELDS)
+    fields = live_visitors.ask(pipeline, touched, moments)
     (seconds, microseconds), *answers = pipeline.execute()
     rows = {
         name: dict(zip(numbers, rows_from(b"".join(value or _UNKNOWN for value in values)), strict=False))
         for (name, numbers), values in zip(ids.items(), answers, strict=False)
     }
-    statistics = Statistics()
-    for entity in ENTITIES:
-        getattr(statistics, entity).update({number: row[:3].tolist() for number, row in rows[entity].items()})
-    statistics.overall = rows[EVERYTHING][0][:3].tolist()
-    for visitor, values in zip(visitors, answers[len(ids) :], strict=True):
-        statistics.visitor[visitor] = [float(value or 0) for value in values]
-    return statistics, rows, seconds * 1_000 + microseconds // 1_000
+    visitors = live_visitors.known(fields, answers[len(ids) :])
+    return _Known(rows, visitors, seconds * 1_000 + microseconds // 1_000)
 
 
 def _changes(after: Statistics, known: Mapping[str, Rows]) -> Changes:
@@ -236,34 +241,6 @@ def _recent(added: Sequence[float] | None, before: Floats | None) -> tuple[float
     return clicks * kept + added[1] * factor, exposure * kept + added[2] * factor, newest
 
 
-def _add_visitors(pipeline: Any, before: Statistics, after: Statistics) -> None:
-    for visitor, numbers in after.visitor.items():
-        key, old = visitor_key(str(visitor)), before.visitor[visitor]
-        for field, was, now in zip(VISITOR_FIELDS, old, numbers, strict=True):
-            if field == VISITOR_EXPECTED:
-                pipeline.hincrbyfloat(key, field, now - was)
-            elif now != was:
-                pipeline.hincrby(key, field, int(now - was))
-        recent = after.recent["visitor"][visitor]
-        epoch = epoch_of(recent[3])
-        for field, amount in _scaled(recent, epoch).items():
-            pipeline.hincrbyfloat(key, field, amount)
-        pipeline.hdel(key, *outdated_fields(epoch))
-        for line_item, seen in after.frequency.get(visitor, {}).items():
-            pipeline.hincrby(key, frequency_field(cast(int, line_item)), int(seen))
-        pipeline.expire(key, VISITOR_SECONDS)
-
-
-def _scaled(recent: Sequence[float], epoch: int) -> dict[bytes, float]:
-    """What a visitor's recent row adds to the sums of its epoch, by field."""
-    faded = weight(recent[3], epoch)
-    return {
-        recent_field(letter, epoch): amount * faded
-        for letter, amount in zip(_RECENT_LETTERS, recent, strict=False)
-        if amount
-    }
-
-
 def _forget(redis_client: Any) -> None:
     """Drop all counters and profiles; what is still true is written anew. Without a layout a kill in between is noticed."""
     redis_client.delete(LAYOUT_KEY, *(stat_key(name) for name in HASHES))
@@ -276,27 +253,13 @@ def _write_all(redis_client: Any, statistics: Statistics) -> None:
         for start in range(0, len(ids) if statistics.overall[0] else 0, PIPELINE):
             piece = slice(start, start + PIPELINE)
             write(redis_client, {name: (ids[piece], rows[piece])})
-    for visitors in _batches(list(statistics.visitor.items())):
+    for visitors in _batches(list(statistics.visitor)):
+        part = Statistics()
+        part.visitor = {visitor: statistics.visitor[visitor] for visitor in visitors}
+        part.frequency, part.recent = statistics.frequency, statistics.recent
         pipeline = redis_client.pipeline(transaction=False)
-        for visitor, row in visitors:
-            key = visitor_key(str(visitor))
-            seen = statistics.frequency.get(visitor, {})
-            fields: dict[bytes, Any] = {
-                frequency_field(cast(int, line_item)): int(count) for line_item, count in seen.items()
-            }
-            recent = statistics.recent["visitor"][visitor]
-            scaled = _scaled(recent, epoch_of(recent[3]))
-            fields |= {field: repr(sum_) for field, sum_ in scaled.items()}
-            pipeline.hset(key, mapping=fields | _written(VISITOR_FIELDS, row))
-            pipeline.expire(key, VISITOR_SECONDS)
+        live_visitors.write(pipeline, part, {})
         pipeline.execute()
-
-
-def _written(names: Sequence[bytes], row: Sequence[float]) -> dict[bytes, Any]:
-    """Impressions and clicks as whole numbers, the third sum with all its digits; zeros are left out."""
-    impressions, clicks, amount = row
-    values = (int(impressions), int(clicks), repr(amount))
-    return {name: value for name, value, number in zip(names, values, row, strict=True) if number}
 
 
 def _batches(items: Sequence[Any], size: int = PIPELINE) -> Iterable[Sequence[Any]]:
