@@ -77,13 +77,17 @@ def of_rows(rows: Sequence[CandidateRow]) -> Columns:
     for name in ("format", "width", "height"):
         lists[name] = [getattr(text, name) for text in texts]
     lists["is_approved"] = lists["is_running"] = [True] * len(rows)  # others are not in a snapshot
-    lists["landing_domain"] = [host_of(row.landing_url) for row in rows]
+    lists["landing_domain"] = [domain_of(row.landing_url) for row in rows]
     lists["targeting"] = Coded.of(lists["targeting"], rules_of)
     lists["bid_strategy"] = Coded.of(lists["bid_strategy"], BidStrategy)
     lists["attributes"] = Coded.of(map(tuple, lists["attributes"]), frozenset)
     caps = [tuple((cap.scope, cap.limit, cap.window_seconds) for cap in row.caps) for row in rows]
     lists["caps"] = Coded.of(caps, lambda key: tuple(Cap(CapScope(one[0]), *one[1:]) for one in key))
     return Columns.built(lists)
+
+
+# What texts mean does not change from one snapshot to the next.
+domain_of = lru_cache(maxsize=200_000)(host_of)
 
 
 @lru_cache(maxsize=200_000)

@@ -17,14 +17,13 @@ from adplatform.accounts.models import ApiKey
 from adplatform.bidding.models import Pace
 from adplatform.campaigns import rules as operator_rules
 from adplatform.campaigns.models import Creative, LineItem, Status, text_of
-from adplatform.core.http import host_of
 from adplatform.decision.targeting import TargetingError
 from adplatform.decision.types import CapScope
 from adplatform.events.models import ConversionAction, HourlyStat
 from adplatform.inventory.models import AdSlot
 from adplatform.learning import conversions
 
-from .columns import rules_of
+from .columns import domain_of, rules_of
 from .granting import affordable
 from .live_rights import Rights
 from .render import AdText
@@ -66,7 +65,7 @@ def slots(rights: Rights) -> list[SlotRow]:
 def rights(rows: Sequence[CandidateRow]) -> Rights:
     """What publishers demand, over these ads."""
     return Rights(
-        categories={row.category for row in rows}, domains={host_of(row.landing_url) for row in rows}
+        categories={row.category for row in rows}, domains={domain_of(row.landing_url) for row in rows}
     )
 
 

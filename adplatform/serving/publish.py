@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -39,14 +39,14 @@ def publish(*, at: datetime, folder: Path | None = None, hot: redis.Redis | None
         budgets.sync(at=at)
         granting.renew(at=at, hot=hot)  # first, so that an ad can be paid for from the moment it is seen
         contents, rows, creatives, sites = _read(at)
-        building = root / f".{contents.version}"
+        last, building = _last(root), root / f".{contents.version}"
         building.mkdir()
         try:
             contents.versions |= write_models(
-                building / MODELS, creatives=creatives, sites=sites, last=_last_models(root)
+                building / MODELS, creatives=creatives, sites=sites, last=last / MODELS if last else None
             )
             columns.write(building, rows)
-            _write(building, contents)
+            _write(building, contents, last)
             building.rename(root / contents.version)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
@@ -106,14 +106,45 @@ def _consistent_view() -> Iterator[None]:
         yield
 
 
-def _write(folder: Path, contents: Contents) -> None:
+def _write(folder: Path, contents: Contents, last: Path | None) -> None:
     (folder / CONTENTS).write_bytes(msgspec.msgpack.encode(contents))
-    files = {
-        str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    before = _files_of(last)
+    files: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = str(path.relative_to(folder))
+            files[name] = sha256(path)
+            if last is None or before.get(name) != files[name] or not _linked(path, last / name, files[name]):
+                _sync(path)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(Manifest(files)))
-    for path in (*folder.rglob("*"), folder):
+    for path in (folder / MANIFEST, *(one for one in folder.rglob("*") if one.is_dir()), folder):
         _sync(path)
+
+
+def _linked(path: Path, same: Path, digest: str) -> bool:
+    """Put the last snapshot's file in place of an equal one, if it is still whole: processes then need not read it
+    again, and the disk holds it once."""
+    try:
+        if same.samefile(path):
+            return True
+        if sha256(same) != digest:
+            return False
+        waiting = path.with_name(f".{path.name}")
+        os.link(same, waiting)
+        waiting.replace(path)
+    except OSError:
+        return False
+    return True
+
+
+def _files_of(folder: Path | None) -> Mapping[str, str]:
+    """The hashes in a snapshot's manifest; none where it cannot be read."""
+    try:
+        if folder is None:
+            return {}
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest).files
+    except (OSError, msgspec.DecodeError):
+        return {}
 
 
 def _name(root: Path, version: str) -> None:
@@ -144,10 +175,10 @@ def _sweep(root: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _last_models(root: Path) -> Path | None:
-    """The models that serve now."""
+def _last(root: Path) -> Path | None:
+    """The snapshot that serves now."""
     try:
-        return root / (root / CURRENT).read_text().strip() / MODELS
+        return root / (root / CURRENT).read_text().strip()
     except OSError:
         return None
 

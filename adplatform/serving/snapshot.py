@@ -200,7 +200,7 @@ class Snapshot:
     rules: RuleIndex | None = None  # None where no rule names a candidate: it then costs nothing
     canary: Canary | None = None
     fallbacks: Mapping[int, Fallback] = field(default_factory=dict)  # by slot that has one
-    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each, by its name
+    files: Mapping[str, File] = field(default_factory=dict)
     counts_variety: bool = False  # whether a site asks for variety: then impressions are counted for it
 
     def models_for(self, unit: str) -> Models:
@@ -232,6 +232,24 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file whose hash was checked; `key` is its inode, size and time of change."""
+
+    sha256: str
+    key: tuple[int, ...]
+
+
+def _checked(path: Path, wanted: str, before: File | None) -> File:
+    """The file, if it is the one that was published. One that was checked before, and is not another since, is not read
+    again."""
+    held = path.stat()
+    key = (held.st_dev, held.st_ino, held.st_size, held.st_mtime_ns)
+    if before != File(wanted, key) and sha256(path) != wanted:
+        raise BrokenSnapshotError(f"{path.name} is not the file that was published")
+    return File(wanted, key)
+
+
 def load(folder: Path, before: Snapshot | None = None) -> Snapshot:
     """Check every hash, then read; BrokenSnapshotError where anything is missing, changed or not understood.
 
@@ -239,17 +257,35 @@ def load(folder: Path, before: Snapshot | None = None) -> Snapshot:
     """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-        for name, wanted in manifest.files.items():
-            if sha256(folder / name) != wanted:
-                raise BrokenSnapshotError(f"{name} is not the file that was published")
+        files = {
+            name: _checked(folder / name, wanted, before.files.get(name) if before is not None else None)
+            for name, wanted in manifest.files.items()
+        }
         contents = msgspec.msgpack.decode((folder / CONTENTS).read_bytes(), type=Contents)
         if contents.format != FORMAT:
             raise BrokenSnapshotError(f"format {contents.format} instead of {FORMAT}")
-        return _assembled(folder, contents, manifest.files, before)
+        return _assembled(folder, contents, files, before)
     except BrokenSnapshotError:
         raise
     except Exception as error:  # whatever is wrong with a file, the last good snapshot stays
         raise BrokenSnapshotError(f"{type(error).__name__}: {error}") from error
+
+
+def _models(folder: Path, files: Mapping[str, File], before: Snapshot | None) -> tuple[Models, Canary | None]:
+    """The champion's and the canary's: those in use where they are the same."""
+    if before is None or not _same(files, before.files, f"{MODELS}/"):
+        return Models.load(folder), _canary(folder / CANARY)
+    canary = before.canary
+    return before.models.again(), canary and Canary(canary.models.again(), canary.share_bp)
+
+
+def _same(files: Mapping[str, File], before: Mapping[str, File], prefix: str) -> bool:
+    """Whether two snapshots have equal files of names that begin like this."""
+    first, second = (
+        {name: one.sha256 for name, one in some.items() if name.startswith(prefix)}
+        for some in (files, before)
+    )
+    return first == second
 
 
 def _canary(folder: Path) -> Canary | None:
@@ -265,14 +301,15 @@ def _canary(folder: Path) -> Canary | None:
 
 
 def _assembled(
-    folder: Path, contents: Contents, files: Mapping[str, str], before: Snapshot | None
+    folder: Path, contents: Contents, files: Mapping[str, File], before: Snapshot | None
 ) -> Snapshot:
-    is_as_before = before is not None and before.files.get(columns.ADS) == files[columns.ADS]
+    has_same_ads = before is not None and _same(files, before.files, columns.ADS)
     candidates, ads = columns.read(
         folder,
-        ads=before.ads if before and is_as_before else None,
-        index=before.candidates.eligibility if before and is_as_before else None,
+        ads=before.ads if before and has_same_ads else None,
+        index=before.candidates.eligibility if before and has_same_ads else None,
     )
+    models, canary = _models(folder / MODELS, files, before)
     index = RuleIndex([row.rule() for row in contents.rules], candidates)
     return Snapshot(
         version=contents.version,
@@ -285,10 +322,10 @@ def _assembled(
         ads=ads,
         keys={row.prefix: row for row in contents.keys},
         landings=contents.landings,
-        models=Models.load(folder / MODELS),
+        models=models,
         versions={**contents.versions, "snapshot": contents.version},
         rules=index or None,
-        canary=_canary(folder / MODELS / CANARY),
+        canary=canary,
         files=files,
         fallbacks=fallback.prepared(
             ((row.id, row.width, row.height, row.fallback) for row in contents.slots if row.fallback),
