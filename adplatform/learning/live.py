@@ -51,7 +51,7 @@ from ml.ctr.replay import replay
 from ml.schema import Floats
 
 PIPELINE = 2_000
-TRANSACTION = 250  # facts: Valkey answers nobody else while a transaction runs
+TRANSACTION = 100  # facts: Valkey answers nobody else while a transaction runs
 COUNTED_KINDS = ("impression", "click")
 _UNKNOWN = bytes(8 * COLUMNS)
 
