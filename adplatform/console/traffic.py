@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from adplatform.console.access import operator_page
 from adplatform.console.reading import scope
 from adplatform.core import clock
+from adplatform.events import dead_letters
 from adplatform.insights import queries
 from adplatform.insights import traffic as quality
 from adplatform.inventory.models import AdSlot
@@ -35,12 +36,32 @@ def traffic(request: HttpRequest) -> HttpResponse:
             (_("Impressions"), impressions, _worded(impressions)),
             (_("Clicks"), clicks, _worded(clicks)),
         ],
+        "funnels": [(_("Impressions"), _funnel(impressions)), (_("Clicks"), _funnel(clicks))],
+        "later": _later(impressions, clicks),
+        "returned_micros": impressions.returned_micros + clicks.returned_micros,
+        "dead_letters": dead_letters.count(),
         "impressions": impressions,
         "clicks": clicks,
         "slots": _slots(chosen.range),
         "shown_slots": SHOWN_SLOTS,
     }
     return render(request, "console/traffic.html", context)
+
+
+def _funnel(validity: quality.Validity) -> list[tuple[str, int, float]]:
+    asked = validity.events
+    return [
+        (quality.stage_words(stage), n, n / asked if asked else 0.0) for stage, n in validity.funnel() if asked
+    ]
+
+
+def _later(impressions: quality.Validity, clicks: quality.Validity) -> list[tuple[str, int, int]]:
+    """(reason, impressions, clicks) of what was counted first and found invalid afterwards."""
+    reasons = sorted({*impressions.later, *clicks.later})
+    return [
+        (quality.unbilled_words(reason), impressions.later.get(reason, 0), clicks.later.get(reason, 0))
+        for reason in reasons
+    ]
 
 
 def _worded(validity: quality.Validity) -> list[tuple[str, int, float]]:

@@ -20,6 +20,7 @@ from django.db import DataError, IntegrityError
 from adplatform.campaigns.budgets import Granted
 from adplatform.core import clock
 
+from . import dead_letters
 from .facts import Fact
 from .records import Record, pack, unpack
 from .store import store
@@ -28,7 +29,6 @@ from .stream import FIELD, STREAM
 log = logging.getLogger(__name__)
 
 GROUP = "ingest"
-DEAD_LETTERS = "events:dead"
 BATCH = 2_000
 _CLAIM_AFTER_MILLISECONDS = 30_000
 
@@ -147,7 +147,7 @@ def _store(client: redis.Redis, entries: Sequence[Entry], *, granted: Granted, a
 
 def _bury(client: redis.Redis, packed: bytes, error: str) -> None:
     log.error("an event goes to the dead letters: %s", error)
-    client.xadd(DEAD_LETTERS, {FIELD: packed, b"error": error.encode()[:1000]})
+    dead_letters.bury(client, packed, error)
 
 
 def _acknowledge(client: redis.Redis, ids: Sequence[bytes]) -> None:

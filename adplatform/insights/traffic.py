@@ -134,6 +134,20 @@ UNBILLED = {
 }
 
 
+STAGES = {
+    "asked": gettext_lazy("Asked for"),
+    "general": gettext_lazy("without general invalid traffic"),
+    "sophisticated": gettext_lazy("without sophisticated invalid traffic"),
+    "valid": gettext_lazy("without tests, imports and what came late"),
+    "billed": gettext_lazy("billed"),
+}
+
+
+def stage_words(stage: str) -> str:
+    """A stage of `Validity.funnel`, in words."""
+    return str(STAGES[stage])
+
+
 def unbilled_words(reason: str) -> str:
     """Why an event costs nothing, as a sentence; an unknown reason is shown as it is stored."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adplatform.events import ingest
+from adplatform.events import dead_letters, ingest
 from adplatform.events.models import AdDecision, Click, FillStat, HourlyStat, Impression, View
 from adplatform.events.stream import FIELD, STREAM
 from tests import factories
@@ -84,7 +84,7 @@ def test_poison_goes_to_the_dead_letters_and_the_rest_is_stored(events) -> None:
     drain(events)
     assert Click.objects.count() == 1
     assert View.objects.count() == 1
-    letters = [fields for _, fields in events.xrange(ingest.DEAD_LETTERS)]
+    letters = [fields for _, fields in events.xrange(dead_letters.DEAD_LETTERS)]
     assert [b"cannot be read" in letters[0][b"error"], b"cannot be stored" in letters[1][b"error"]] == [
         True,
         True,
