@@ -61,8 +61,7 @@ class _Stretches:
         order = np.lexsort((rows, -base[rows], group))
         self._rows = rows[order]
         starts, ends = _stretches(group[order])
-        self._starts, self._ends = starts.tolist(), ends.tolist()
-        self._sizes = ends - starts
+        self._starts, self._sizes = starts, ends - starts
         self._topic = group[order][starts]
         self._promise = base[self._rows[starts]]  # of a stretch's best
 
@@ -70,15 +69,22 @@ class _Stretches:
         """At least `wanted` flagged rows, where there are as many; `share` of all are flagged."""
         promise = self._promise if lifts is None else self._promise + lifts[self._topic]
         order = np.argsort(-promise, kind="stable")
-        reach, needed = self._sizes[order].cumsum(), wanted / max(share, _LEAST)
+        sizes = self._sizes[order]
+        reach, needed = sizes.cumsum(), wanted / max(share, _LEAST)
         while True:
-            taken = order[: int(reach.searchsorted(needed)) + 1].tolist()
-            parts = [self._rows[self._starts[one] : self._ends[one]] for one in taken]
-            found = np.concatenate(parts) if parts else self._rows
+            taken = min(int(reach.searchsorted(needed)) + 1, len(order))
+            found = self._rows[_places(self._starts[order[:taken]], sizes[:taken], reach[:taken])]
             found = found[flags[found]]
-            if len(found) >= wanted or len(taken) == len(order):
+            if len(found) >= wanted or taken == len(order):
                 return found
             needed *= 2
+
+
+def _places(starts: IntArray, sizes: IntArray, reach: IntArray) -> IntArray:
+    """The numbers of all places in stretches; `reach` are the sizes summed up."""
+    places: IntArray = np.repeat(starts - reach + sizes, sizes)
+    places += np.arange(len(places))
+    return places
 
 
 def _stretches(group: IntArray) -> tuple[IntArray, IntArray]:

@@ -12,6 +12,7 @@ statistics alone. `mode` says which it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -83,9 +84,10 @@ class RequestScorer:
         models, reader = self._models, self._short_reader(slot)
         if reader is None or models.topics is None:
             return None
-        spread = models.topics[:, -1] * float(np.sqrt(reader @ reader))
-        lifts = models.first_stage.lift(models.topics[:, :-1] @ reader + SUITING * spread)
-        return np.append(lifts, lifts.mean())
+        centres, spread = models.topics
+        suits = SUITING * math.sqrt(float(reader @ reader))
+        lifts = models.first_stage.lift(centres @ reader + suits * spread)
+        return np.append(lifts, lifts.sum() / len(lifts))
 
     def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:  # noqa: ARG002
         """By how much the text score raises it. A candidate without a vector stands where the mean of the others is."""

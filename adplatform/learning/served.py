@@ -125,7 +125,9 @@ class Models:
         self.sites = sites
         self.blender = blender
         self.short, self.axes = short, axes
-        self.topic, self.topics = topic, topics
+        self.topic = topic
+        # Centres, and how far their members' scores lie apart.
+        self.topics = None if topics is None else (np.ascontiguousarray(topics[:, :-1]), topics[:, -1])
         self.conversion = conversion
         self.versions: dict[str, str] = dict(settings["versions"])
         self.bias = float(settings["bias"])
