@@ -10,7 +10,7 @@ from adplatform.console.access import operator_page
 from adplatform.console.reading import scope
 from adplatform.core import clock
 from adplatform.events import dead_letters
-from adplatform.insights import queries
+from adplatform.insights import queries, variety
 from adplatform.insights import traffic as quality
 from adplatform.inventory.models import AdSlot
 
@@ -19,7 +19,8 @@ SHOWN_SLOTS = 50
 
 @operator_page
 def traffic(request: HttpRequest) -> HttpResponse:
-    chosen = scope(request, clock.now())
+    at = clock.now()
+    chosen = scope(request, at)
     fill = queries.fill(None, chosen.range)
     impressions = quality.impressions_by_validity(chosen.range, currency=chosen.currency)
     clicks = quality.clicks_by_validity(chosen.range, currency=chosen.currency)
@@ -35,6 +36,10 @@ def traffic(request: HttpRequest) -> HttpResponse:
         "kinds": [
             (_("Impressions"), impressions, _worded(impressions)),
             (_("Clicks"), clicks, _worded(clicks)),
+        ],
+        "variety": [
+            (_("Advertisers"), variety.advertisers(None, at=at)),
+            (_("Categories"), variety.categories(None, at=at)),
         ],
         "funnels": [(_("Impressions"), _funnel(impressions)), (_("Clicks"), _funnel(clicks))],
         "later": _later(impressions, clicks),

@@ -58,7 +58,8 @@ SETS = """
 
 @dataclass(frozen=True)
 class ReplayedSet:
-    """One logged choice as columns; `before` is the logged propensity, `shown` the place of the shown ad in it."""
+    """One logged choice as columns; `before` is the logged propensity, `shown` the place of the shown ad in it,
+    `variety` what the visitor's past has in `factor`."""
 
     creative: Sequence[int]
     worth: Floats
@@ -78,6 +79,7 @@ class ReplayedSet:
     floor_micros: int
     price_micros: int
     currency: str
+    variety: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def load(*, since: datetime, until: datetime, most: int = MOST_SETS) -> list[Rep
     """The newest choice sets of counted impressions of a window."""
     with connection.cursor() as cursor:
         cursor.execute(SETS, {"since": since, "until": until, "counted": list(COUNTED), "most": most})
-        return [one for row in cursor.fetchall() if (one := _read(row)) is not None]
+        return [one for row in cursor.fetchall() if (one := read(row)) is not None]
 
 
 def effect(
@@ -312,7 +314,7 @@ def _advertisers(
     ]
 
 
-def _read(row: tuple[Any, ...]) -> ReplayedSet | None:
+def read(row: tuple[Any, ...]) -> ReplayedSet | None:
     """The row with its choice set as columns; None where the shown ad is not in it."""
     one = json.loads(row[0]) if isinstance(row[0], str) else row[0]
     if row[1] not in one["creative"]:
@@ -340,4 +342,5 @@ def _read(row: tuple[Any, ...]) -> ReplayedSet | None:
         floor_micros=row[6],
         price_micros=row[7],
         currency=row[8],
+        variety=column("variety") if "variety" in one else None,
     )

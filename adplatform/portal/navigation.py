@@ -19,6 +19,7 @@ PUBLISHER: list[Entry] = [
     ("sites", "portal:publisher_sites", _("Sites & slots"), "panels-top-left"),
     ("rules", "portal:publisher_rules", _("Blocks & floors"), "shield-ban"),
     ("house", "portal:publisher_house", _("House ads"), "house"),
+    ("variety", "portal:publisher_variety", _("Variety"), "shapes"),
     ("earnings", "portal:publisher_earnings", _("Earnings"), "wallet"),
 ]
 COMMON: list[Entry] = [

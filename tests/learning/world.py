@@ -66,7 +66,7 @@ def decision_slot(slot: AdSlot) -> Slot:
         public_id=slot.public_id,
         site_id=slot.site_id,
         publisher_id=slot.site.publisher_id,
-        format=slot.format,
+        format=str(slot.format),
         width=slot.width,
         height=slot.height,
         currency=slot.site.currency,

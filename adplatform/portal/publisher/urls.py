@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from adplatform.portal.publisher import earnings, house, overview, rules, sites, slots
+from adplatform.portal.publisher import earnings, house, overview, rules, sites, slots, variety
 
 urlpatterns = [
     path("", overview.overview, name="publisher_overview"),
@@ -28,5 +28,7 @@ urlpatterns = [
     path("house-ads/new/", house.new_house_ad, name="publisher_house_new"),
     path("house-ads/<uuid:public_id>/edit/", house.edit_house_ad, name="publisher_house_edit"),
     path("house-ads/<uuid:public_id>/<slug:action>/", house.switch_house_ad, name="publisher_house_switch"),
+    path("variety/", variety.variety, name="publisher_variety"),
+    path("variety/chart.json", variety.chart, name="publisher_variety_chart"),
     path("earnings/", earnings.earnings, name="publisher_earnings"),
 ]
