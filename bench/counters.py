@@ -1,7 +1,7 @@
 """What following the live counters costs a serving process: python -m bench.counters [--line-items N …] [--rates N …] [--rounds N]
 
 Every two seconds a process takes in what was counted meanwhile and prepares it for requests. Two ways, in turns on the same
-counters of the Valkey that REDIS_URL names (use a database of its own, it is emptied): all of them as text, parsed and
+counters of the Valkey that REDIS_URL names (a database of it that is empty, and is again at the end): all of them as text, parsed and
 computed anew, as it was once done; and what the stream says has changed. Processor milliseconds per refresh, the longest
 that another thread waited for the interpreter meanwhile (beside what it waits when nothing happens), the part of one core
 that this takes at a refresh every two seconds, and what reading everything costs at the start or after a gap.
@@ -251,6 +251,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     hot = redis.Redis.from_url(settings.REDIS_URL)
+    if hot.dbsize():
+        parser.error("the database of REDIS_URL holds something: name one that is empty (redis://…/9)")
     print(f"{'line items':>10} {'events/s':>8}  {'':24}{'CPU ms':>9} {'wait ms':>8} {'of a core':>9}")
     try:
         for line_items in chosen.line_items:
