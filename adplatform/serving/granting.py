@@ -34,6 +34,7 @@ from .lease_protocol import (
     MOST_MICROS,
     PENDING_SECONDS,
     PROCESSES_KEY,
+    STRETCH_MILLISECONDS,
     TTL_SECONDS,
     Grant,
     Ledger,
@@ -185,7 +186,8 @@ class Granter:
             "number": epoch.number,
             "run": epoch.run_id,
             "serial": epoch.serial,
-            "until": max(0, int(valkey.until) - PENDING_SECONDS),
+            # Of whole stretches: one that began before this is over, and so is the wait for its events.
+            "until": max(0, round(1000 * (valkey.until - PENDING_SECONDS)) - STRETCH_MILLISECONDS),
             "at": at.timestamp(),
             "waiting": len(epoch.waiting),
             "leased": leased,

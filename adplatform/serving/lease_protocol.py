@@ -7,12 +7,13 @@ slices of that and spend them (`leases`). What a campaign has left is divided in
 
 and `available` is never stored: it is what remains of `left`, so the sum holds whatever happens. Keys:
 
-    {leases}:epoch      number, run (the life of this server), serial, until (seconds since 1970: what was spent before is
-                        billed or never will be), at (of the last renewal), stranded_bp (of all that is leased)
+    {leases}:epoch      number, run (the life of this server), serial, until (milliseconds since 1970: what was spent
+                        before is billed or never will be), at (of the last renewal), waiting (processes that may hold
+                        leases of the epoch before), leased, left (sums of all campaigns)
     {leases}:processes  zset: name@epoch → milliseconds since 1970 of the last beat
     {leases}:dead       names that were struck off and whose leases are being taken back
     lease:{campaign}    left, size (of the budget), e (epoch), p:{name} (a process's lease), u:{stretch} (micros spent of
-                        what was served in a stretch of `STRETCH_SECONDS`)
+                        what was served in a stretch of `STRETCH_MILLISECONDS`)
 
 An epoch is worth something in the life of the server that it was opened in alone: a Valkey that was restarted, restored
 or taken over by a replica has another run id, and gives nothing until the worker has opened a new epoch.
@@ -31,10 +32,9 @@ from adplatform.core.line import Line, packed
 EPOCH_KEY, PROCESSES_KEY, DEAD_KEY = "{leases}:epoch", "{leases}:processes", "{leases}:dead"
 TTL_SECONDS = 30.0  # without a beat for so long a process spends nothing
 MARGIN_SECONDS = 10.0  # after which the worker takes its leases back: no clock is off by so much
-STRETCH_SECONDS = 15
-PENDING_SECONDS = (
-    120  # after which what was served is billed, or will not be (a click may still come, and is billed)
-)
+STRETCH_MILLISECONDS = 5_000
+# After it most of what was served is billed; what comes later is billed, too, while money is left.
+PENDING_SECONDS = 20.0
 MOST_MICROS = 2**50  # Lua counts exactly up to 2**53
 _KEPT_SECONDS = 3 * 86_400
 TOGETHER = 100  # campaigns in one call, so that Valkey is never held for a millisecond
@@ -142,8 +142,8 @@ def lease_key(campaign_id: int) -> str:
 
 
 def stretch_of(seconds: float) -> int:
-    """The start of the stretch in which something was served, in seconds since 1970."""
-    return int(seconds) // STRETCH_SECONDS * STRETCH_SECONDS
+    """The start of the stretch in which something was served, in milliseconds since 1970."""
+    return int(seconds * 1000) // STRETCH_MILLISECONDS * STRETCH_MILLISECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import redis
@@ -24,7 +25,9 @@ import redis
 from adplatform.decision.types import IntArray, Pick
 
 from .lease_protocol import TTL_SECONDS, Beat, Claim, Ledger, stretch_of
-from .snapshot import Snapshot
+
+if TYPE_CHECKING:  # of which only the candidates are read; loading it takes the models along
+    from .snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 

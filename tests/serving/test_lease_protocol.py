@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from adplatform.serving.lease_protocol import (
     EPOCH_KEY,
     PROCESSES_KEY,
-    STRETCH_SECONDS,
+    STRETCH_MILLISECONDS,
     Beat,
     Claim,
     Grant,
@@ -107,7 +107,7 @@ class Leasing(RuleBasedStateMachine):
 
     @rule()
     def time_passes(self) -> None:
-        self.stretch += STRETCH_SECONDS
+        self.stretch += STRETCH_MILLISECONDS
 
     @rule()
     def the_past_is_settled(self) -> None:
