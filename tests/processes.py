@@ -12,7 +12,7 @@ from pathlib import Path
 from adplatform.embedded import net
 
 ROOT = Path(__file__).resolve().parents[1]
-ADS, PAGES = "adplatform.serving.wsgi:application", "adplatform.wsgi:application"
+ADS, PAGES = "adplatform.serving.ads:application", "adplatform.wsgi:application"
 
 
 @contextmanager

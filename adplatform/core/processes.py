@@ -34,7 +34,7 @@ def specs(*, port: int, ads_port: int) -> tuple[Spec, ...]:
     """Each process with its stage of the stop and the seconds it gets for it: 12 in all, before the servers stop."""
     web = {
         "pages": _granian("adplatform.wsgi:application", port, threads=PAGES_THREADS),
-        "ads": _granian("adplatform.serving.wsgi:application", ads_port, threads=ADS_THREADS),
+        "ads": _granian("adplatform.serving.ads:application", ads_port, threads=ADS_THREADS),
     }
     rest = {
         "beat": _celery(

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MARK = "ADPLATFORM_SUPERVISED"
 LOG_BYTES = 10_000_000
+MOST_FILES = 16_384
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 # A child that ran this long had started well: its next restart is quick again.
 SETTLED_SECONDS = 60.0
@@ -125,6 +127,7 @@ class Supervisor:
         self.children = [Child(spec, folder, marked) for spec in specs]
 
     def start(self) -> None:
+        _allow_many_files()
         for child in self.children:
             child.start()
 
@@ -138,6 +141,13 @@ class Supervisor:
         """End the stages one after the other; whoever overruns its time is killed."""
         for stage in sorted({child.spec.stage for child in self.children}):
             _end([child for child in self.children if child.spec.stage == stage])
+
+
+def _allow_many_files() -> None:
+    """Children inherit it: a connection is a file, and a shell's usual 1,024 are soon idle connections alone."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _end(children: list[Child]) -> None:

@@ -3,7 +3,7 @@
     100 ms   the trees are left out: smoothed statistics and the text score answer (mode `text` or `prior`)
     200 ms   no ad (mode `late`)
 
-Trees that took long are left out of the next decisions too, for a second at first and for twice as long each time
+Trees that took long (of CPU: a busy machine is not their fault) are left out of the next decisions too, for a second at first and for twice as long each time
 they do it again: a request that waits for them cannot be interrupted. No Django here.
 """
 
@@ -45,16 +45,16 @@ class Deadline:
 
     started: float
     rest: ModelRest
-    began: float = 0.0
+    began: float = 0.0  # of this thread's CPU clock
 
     def begin(self) -> bool:
         """Whether there is time for the trees; TooLateError where there is time for nothing."""
-        self.began = now = time.perf_counter()
+        now = time.perf_counter()
+        self.began = time.thread_time()
         if now > self.started + LAST_SECONDS:
             raise TooLateError
         return now < self.started + MODEL_SECONDS and now >= self.rest.until
 
     def end(self) -> None:
         """The trees that `begin` allowed have answered."""
-        now = time.perf_counter()
-        self.rest.took(now - self.began, now)
+        self.rest.took(time.thread_time() - self.began, time.perf_counter())

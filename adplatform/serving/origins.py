@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import time
 from datetime import date, datetime
 from functools import cache
 from ipaddress import ip_address, ip_network
@@ -19,6 +20,7 @@ from adplatform.events.stream import connect
 
 KEY = "origin-key:{}"
 KEY_SECONDS = 2 * 86_400
+_REST_SECONDS = 1.0  # after a failure, how long no event waits for the key
 _PART = 4  # bytes of a hash for the network, and for the address in it
 
 
@@ -35,6 +37,7 @@ class Origins:
         self._client = client
         self._day = date.min
         self._key = b""
+        self._rest_until = 0.0
 
     def of(self, address: str, at: datetime) -> bytes:
         """8 bytes: the first 4 are the same for a whole network (IPv4 /24, IPv6 /48)."""
@@ -49,11 +52,14 @@ class Origins:
 
     def _key_of(self, day: date) -> bytes:
         if day != self._day:
+            if time.monotonic() < self._rest_until:
+                return b""
             name = KEY.format(day.isoformat())
             try:
                 self._client.set(name, os.urandom(32), nx=True, ex=KEY_SECONDS)
                 found = self._client.get(name)
             except (redis.RedisError, OSError):
+                self._rest_until = time.monotonic() + _REST_SECONDS
                 return b""
             self._day, self._key = day, found if isinstance(found, bytes) else b""
         return self._key

@@ -50,6 +50,7 @@ class Report:
     worst: float = 0.0
     worst_alone: float = 0.0  # less what the machine itself stood still
     wrong: list[str] = field(default_factory=list)
+    notes: str = ""
 
     def decisions(self) -> list[Sample]:
         return [one for one in self.samples if one.kind == "decision"]
@@ -63,8 +64,8 @@ class Report:
     def modes(self) -> Counter[str]:
         return Counter(one.mode for one in self.decisions() if one.status == 200)
 
-    def p99(self) -> float:
-        took = [one.seconds for one in self.decisions() if one.status == 200]
+    def p99(self, mode: str = "") -> float:
+        took = [one.seconds for one in self.decisions() if one.status == 200 and mode in ("", one.mode)]
         return float(np.percentile(took, 99)) * 1000 if took else 0.0
 
     def line(self) -> str:
@@ -82,7 +83,8 @@ class Report:
             f"{'fault':<20}{'requests':>9}{'5xx':>5}{'gif 503':>8}{'broken':>8}{'worst ms':>10}{'p99 ms':>8}{'recovery s':>11}"
             f"{'drained':>8}{'acked':>8}{'lost':>6}{'double':>8}{'overspend':>11}  modes"
         )
-        return "\n".join([head, *(report.line() for report in reports)])
+        notes = [f"{report.fault}: {report.notes}" for report in reports if report.notes]
+        return "\n".join([head, *(report.line() for report in reports), *notes])
 
 
 def recovery_seconds(samples: Sequence[Sample], lifted: float) -> float:
@@ -135,6 +137,7 @@ def report(fault: str, platform: Platform, readers: Readers, *, lifted: float, s
         worst=worst.seconds * 1000,
         worst_alone=alone * 1000,
         wrong=readers.wrong,
+        notes=", ".join(f"{count} × {what}" for what, count in readers.broken.items()),
     )
 
 
@@ -157,10 +160,14 @@ def _missing(platform: Platform, readers: Readers) -> tuple[int, int]:
 
 
 def reconciled(platform: Platform) -> list[str]:
-    """What `reconcile` finds wrong."""
+    """What `reconcile` finds wrong that it did not before."""
     told = subprocess.run(
         [sys.executable, "manage.py", "reconcile", "--json"],
         cwd=ROOT, env=platform.environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    found = json.loads(told.stdout)
-    return [f"{one['rule']} {one['subject']} {one['words']}" for one in found["violations"]]
+    found = {
+        f"{one['rule']} {one['subject']} {one['words']}" for one in json.loads(told.stdout)["violations"]
+    }
+    fresh = found - platform.known_violations
+    platform.known_violations |= found
+    return sorted(fresh)

@@ -13,6 +13,7 @@ import json
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -51,6 +52,7 @@ class Readers:
     acknowledged: dict[str, set[str]] = field(default_factory=lambda: {"impression": set(), "click": set()})
     wrong: list[str] = field(default_factory=list)
     stalls: list[tuple[float, float]] = field(default_factory=list)
+    broken: Counter[str] = field(default_factory=Counter)  # by what broke
 
     def __post_init__(self) -> None:
         self._rng = Random(self.seed)
@@ -151,7 +153,8 @@ class Readers:
         left = max(0.1, due + TIMEOUT_SECONDS - time.monotonic())
         try:
             return await asyncio.wait_for(self._exchanged(head.encode() + body), left)
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            self.broken[type(error).__name__] += 1
             return 0, "", b""
 
     async def _exchanged(self, request: bytes) -> tuple[int, str, bytes]:

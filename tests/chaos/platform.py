@@ -37,6 +37,7 @@ class Platform:
     port: int
     environment: dict[str, str]
     slots: list[str] = field(default_factory=list)
+    known_violations: set[str] = field(default_factory=set)  # that an earlier fault left
 
     # --- what an operator could do ------------------------------------------------------------------------------------
 
