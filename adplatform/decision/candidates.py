@@ -34,9 +34,9 @@ class CandidateSet(Sequence[Candidate]):
         self.line_item_id: IntArray = numbers["line_item_id"]
         self.campaign_id: IntArray = numbers["campaign_id"]
         self.advertiser_id: IntArray = numbers["advertiser_id"]
-        if len(np.unique(self.creative_id)) < len(columns):
-            raise DecisionError("A creative may stand only once in a candidate list.")
         self.eligibility = eligibility or EligibilityIndex(columns)
+        if len(self.eligibility.rows_by["creative_id"]) < len(columns):
+            raise DecisionError("A creative may stand only once in a candidate list.")
         self.remaining_micros: IntArray = numbers["remaining_micros"]
         self.pace: FloatArray = numbers["pace"]
         self.impressions = numbers["impressions"].astype(np.float64)
