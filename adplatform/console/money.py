@@ -17,19 +17,20 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from adplatform.accounts.models import Organisation
-from adplatform.accounts.services import audit
-from adplatform.billing import services, verification
+from adplatform.billing import approvals, verification
 from adplatform.billing.ledger import LedgerError
-from adplatform.billing.models import Balance, LedgerAccount, Posting
+from adplatform.billing.models import Balance, LedgerAccount, Posting, Proposal
 from adplatform.billing.queries import prepaid_balance
 from adplatform.console.access import operator, operator_page
+from adplatform.console.money_tabs import tabs
 from adplatform.core import clock
 from adplatform.core.forms import MoneyField
 from adplatform.core.money import format_micros
 
 PAGE_SIZE = 30
-# The cash account counts what is owed, so that what lies at the bank appears as a negative balance.
-FLIPPED = {LedgerAccount.Kind.CASH}
+# Accounts count what we owe: what lies at the bank, and what advertisers owe us, stand there as negative balances.
+FLIPPED = {LedgerAccount.Kind.CASH, LedgerAccount.Kind.DUE}
+_SET_ASIDE = {LedgerAccount.Kind.HELD, LedgerAccount.Kind.DUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,15 @@ class DepositForm(forms.Form):
 def money(request: HttpRequest) -> HttpResponse:
     lines = accounts_of(LedgerAccount.objects.all())
     context = {
-        "section": "money",
         "totals": _totals(lines),
         "platform": [line for line in lines if line.account.owner is None],
+        "set_aside": [line for line in lines if line.account.kind in _SET_ASIDE],
         "prepaid": [line for line in lines if line.account.kind == LedgerAccount.Kind.PREPAID],
         "earned": [line for line in lines if line.account.kind == LedgerAccount.Kind.EARNED],
         "page_obj": Paginator(_postings(), PAGE_SIZE).get_page(request.GET.get("page")),
         "form": DepositForm(initial={"key": uuid.uuid4()}),
     }
-    return render(request, "console/money.html", context)
+    return render(request, "console/money.html", context | tabs("money"))
 
 
 @require_POST
@@ -104,6 +105,7 @@ def deposit(request: HttpRequest) -> HttpResponse:
             "advertiser": advertiser,
             "amount": amount,
             "reference": values["reference"],
+            "needs_second": approvals.needs_second(Proposal.Kind.DEPOSIT, values["micros"]),
         }
         return render(
             request, "console/deposit.html", context | {"before": before, "after": before + values["micros"]}
@@ -114,28 +116,24 @@ def deposit(request: HttpRequest) -> HttpResponse:
 def _book(
     request: HttpRequest, advertiser: Organisation, values: dict[str, Any], amount: str
 ) -> HttpResponse:
-    key = str(values["key"])
-    is_new = not Posting.objects.filter(key=f"deposit:{key}").exists()
+    """Small sums at once, large ones when another operator approves."""
     try:
-        services.deposit(
-            advertiser,
-            values["micros"],
-            key=key,
+        proposal = approvals.ask(
+            kind=Proposal.Kind.DEPOSIT,
+            organisation=advertiser,
+            micros=values["micros"],
+            words=_("Bank transfer: %s") % values["reference"],
+            detail={"reference": values["reference"]},
+            key=values["key"],
+            by=operator(request),
             at=clock.now(),
-            memo=_("Bank transfer: %s") % values["reference"],
         )
     except LedgerError as error:
         messages.error(request, str(error))
         return redirect("console:money")
-    if is_new:
-        detail = {"amount": amount, "reference": values["reference"]}
-        audit(
-            user=operator(request),
-            organisation=advertiser,
-            action="money.deposited",
-            target=advertiser.name,
-            detail=detail,
-        )
+    if proposal is not None:
+        messages.success(request, _("Another operator has to approve it."))
+        return redirect("console:approvals")
     messages.success(
         request, _("%(amount)s were booked for %(name)s.") % {"amount": amount, "name": advertiser}
     )

@@ -25,6 +25,7 @@ from adplatform.billing.verification import verify
 from adplatform.campaigns import budgets
 from tests import factories
 from tests.billing.test_settlement import Market
+from tests.billing.test_the_database_refuses import check_now
 from tests.factories import MICROS, NOON
 
 pytestmark = pytest.mark.django_db
@@ -233,9 +234,9 @@ def test_never_more_than_was_paid_nor_than_is_left(arrived: Payment) -> None:
     with pytest.raises(payments.PaymentError, match=r"at most €25.50 can go back"):
         back(arrived, 25_500_001)
     with pytest.raises(DatabaseError, match="exceed the payment"), transaction.atomic():
-        Refund.objects.update(micros=125_500_001)
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        connection.cursor().execute(
+            "UPDATE billing_refund SET micros = 125500001; SET CONSTRAINTS ALL IMMEDIATE"
+        )
 
 
 def test_money_that_was_spent_cannot_go_back() -> None:
@@ -356,9 +357,9 @@ def test_credit_is_spent_like_money_up_to_its_limit() -> None:
     assert queries.prepaid_balance(market.advertiser) == -6 * MICROS
     assert queries.available(market.advertiser) == 4 * MICROS
 
-    limit(
-        0, market.advertiser
-    )  # taken back: the debt stays, nothing more is spent, and paying it off is possible
+    check_now()
+    # Taken back: the debt stays, nothing more is spent, and paying it off is possible.
+    limit(0, market.advertiser)
     assert queries.available(market.advertiser) == -6 * MICROS
     services.deposit(market.advertiser, 2 * MICROS, key="bank:9", at=NOON)
     assert queries.prepaid_balance(market.advertiser) == -4 * MICROS

@@ -96,9 +96,11 @@ def test_the_page_shows_balances_with_the_sign_people_expect(
 ) -> None:
     client.post("/console/money/deposit/", form(advertiser, confirmed="1", micros="100"))
     totals = client.get("/console/money/").context["totals"]
-    assert totals == [
-        {"currency": "EUR", "cash": 100 * MICROS, "prepaid": 100 * MICROS, "earned": 0, "revenue": 0}
-    ]
+    assert {kind: held for kind, held in totals[0].items() if held} == {
+        "currency": "EUR",
+        "cash": 100 * MICROS,
+        "prepaid": 100 * MICROS,
+    }
 
 
 def test_the_books_are_verified_from_the_page(client: Client, op: User, advertiser: Organisation) -> None:

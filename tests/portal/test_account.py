@@ -69,4 +69,4 @@ def test_billing_shows_the_balance_and_its_lines(ours: Tenant) -> None:
 
 
 def test_without_money_the_page_says_what_to_do(ours: Tenant) -> None:
-    assert "Send a bank transfer" in ours.client.get(reverse("portal:billing")).content.decode()
+    assert "/billing/deposit/" in ours.client.get(reverse("portal:billing")).content.decode()

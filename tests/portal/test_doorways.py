@@ -24,6 +24,8 @@ CAMPAIGN_POSTS = ["campaign_status"]
 LINE_ITEM_READS = ["line_item_why"]
 LINE_ITEM_EDITS = ["line_item_edit", "creative_new"]
 LINE_ITEM_POSTS = ["line_item_status"]
+# Of money: tests/portal/test_billing.py.
+MONEY_READS = ["payment", "invoice_pdf"]
 CREATIVE_EDITS = ["creative_edit"]
 CREATIVE_POSTS = ["creative_status"]
 OWN_PAGES = [
@@ -32,6 +34,8 @@ OWN_PAGES = [
     "creatives",
     "reports",
     "billing",
+    "invoices",
+    "billing_profile",
     "changes",
     "keys",
     "settings",
@@ -69,7 +73,7 @@ def test_the_lists_here_name_every_address_of_a_thing() -> None:
 
     named = CAMPAIGN_READS + CAMPAIGN_EDITS + CAMPAIGN_POSTS
     named += LINE_ITEM_READS + LINE_ITEM_EDITS + LINE_ITEM_POSTS
-    assert by_id == {*named, *CREATIVE_EDITS, *CREATIVE_POSTS}
+    assert by_id == {*named, *MONEY_READS, *CREATIVE_EDITS, *CREATIVE_POSTS}
 
 
 def test_strangers_things_do_not_exist(ours: Tenant, theirs: Tenant) -> None:

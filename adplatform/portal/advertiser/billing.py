@@ -11,6 +11,8 @@ from adplatform.billing.models import LedgerAccount
 from adplatform.core.money import format_micros
 from adplatform.portal import pages, ranges
 
+SHOWN = 10
+
 
 @pages.page(pages.ADVERTISER)
 def billing(request: HttpRequest, membership: Membership) -> HttpResponse:
@@ -33,6 +35,11 @@ def billing(request: HttpRequest, membership: Membership) -> HttpResponse:
         "available_text": format_micros(available, organisation.currency),
         "balance_text": format_micros(queries.prepaid_balance(organisation), organisation.currency),
         "unsettled_text": format_micros(queries.unsettled_spend(organisation), organisation.currency),
+        "may_edit": membership.may_edit,
+        "limit_micros": queries.credit_limits([organisation.pk])[organisation.pk],
+        "held_micros": queries.held_balance(organisation),
+        "due_micros": -queries.due_balance(organisation),
+        "payments": organisation.payments.all()[:SHOWN],
         "lines": lines[::-1],
     }
     return render(request, "portal/billing.html", context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from adplatform.portal.publisher import earnings, house, overview, rules, sites, slots, variety
+from adplatform.portal.publisher import earnings, house, overview, payee, rules, sites, slots, variety
 
 urlpatterns = [
     path("", overview.overview, name="publisher_overview"),
@@ -31,4 +31,5 @@ urlpatterns = [
     path("variety/", variety.variety, name="publisher_variety"),
     path("variety/chart.json", variety.chart, name="publisher_variety_chart"),
     path("earnings/", earnings.earnings, name="publisher_earnings"),
+    path("earnings/payee/", payee.payee, name="publisher_payee"),
 ]

@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 
 from adplatform.accounts import queries
 from adplatform.accounts.models import Membership
+from adplatform.billing import low_balance
 from adplatform.portal import navigation, pages
 
 register = template.Library()
@@ -43,9 +44,16 @@ def portal_actions(context: Context) -> dict[str, Any]:
 
 @register.inclusion_tag("portal/_banner.html", takes_context=True)
 def portal_banner(context: Context) -> dict[str, Any]:
-    """Says on every page of the demo market that its data are synthetic."""
+    """Says on every page that little money is left, and of the demo market that its data are synthetic."""
     _request, membership = _who(context)
-    return {"synthetic": membership is not None and membership.organisation.is_synthetic}
+    if membership is None:
+        return {}
+    organisation = membership.organisation
+    return {
+        "synthetic": organisation.is_synthetic,
+        "low_balance": low_balance.of(organisation) if _is_advertiser(membership) else None,
+        "currency": organisation.currency,
+    }
 
 
 def _who(context: Context) -> tuple[HttpRequest, Membership | None]:
