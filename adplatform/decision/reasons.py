@@ -54,7 +54,7 @@ REASONS: dict[NoAd, str] = {
     NoAd.NOT_APPROVED: "The creative has not been approved.",
     NoAd.PAUSED: "The campaign, line item or creative is paused.",
     NoAd.OUTSIDE_FLIGHT: "The time is outside the flight's dates.",
-    NoAd.BLOCKED_BY_PUBLISHER: "The publisher blocks this advertiser, category or landing domain.",
+    NoAd.BLOCKED_BY_PUBLISHER: "The publisher blocks this advertiser, category, landing domain or kind of ad.",
     NoAd.WRONG_COUNTRY: "The visitor's country is not targeted or is excluded.",
     NoAd.WRONG_REGION: "The visitor's region is not targeted or is excluded.",
     NoAd.WRONG_LANGUAGE: "The page's language is not targeted or is excluded.",

@@ -112,7 +112,8 @@ def figure(points: Sequence[Mapping[str, Any]], *, present: float, currency: str
         "xaxis": axis
         | {"title": {"text": _("Weight")}, "range": [-0.05, 1.05], "showgrid": False, "tickvals": x},
         "yaxis": axis | {"tickprefix": symbol(currency)},
-        "yaxis2": axis | {"overlaying": "y", "side": "right", "showgrid": False},
+        "yaxis2": axis
+        | {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto", "tickformat": ".1f"},
         "shapes": [
             {"type": "line", "xref": "x", "yref": "paper", "x0": present, "x1": present, "y0": 0, "y1": 1}
         ],

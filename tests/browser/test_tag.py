@@ -16,6 +16,7 @@ from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
 from adplatform.embedded import net
 from adplatform.events.models import AdDecision, Click, Impression, View
+from adplatform.inventory.models import HouseAd
 from adplatform.serving import consent, pipeline, publish
 from tests import factories, processes
 from tests.serving import market as m
@@ -136,3 +137,41 @@ def test_an_empty_place_says_why(slot, ads, publish_page, browser: Browser) -> N
     page.goto(url)
     page.wait_for_selector("[data-adstate=empty][data-adreason=unknown_slot]", state="attached")
     context.close()
+
+
+def test_a_house_ad_or_a_passback_stands_where_no_paid_ad_wins(
+    publish_page, browser: Browser, hot, events, tmp_path, process_environment
+) -> None:
+    site = factories.site(domain="localhost")
+    house = m.slot(site_=site, floor_micros=10**9)
+    HouseAd.objects.create(
+        publisher=site.publisher,
+        slot=house,
+        site=site,
+        name="Abo",
+        headline="Read <us>",
+        landing_url="https://news.example/abo",
+    )
+    passback = m.slot(
+        site_=site, passback="<script>document.title = 'ran'</script><b>Another ad</b>", width=200
+    )
+    port = net.free_port(set())
+    url = f"http://127.0.0.1:{port}"
+    environment = process_environment | {"ADPLATFORM_VAR": str(tmp_path), "ADS_URL": url}
+    publish.publish(at=clock.now(), folder=tmp_path / "snapshots", hot=hot)
+    places = "".join(f'<div data-adslot="{one.public_id}"></div>' for one in (house, passback))
+    with processes.web(processes.ADS, environment, port=port):
+        page = browser.new_context().new_page()
+        page.goto(publish_page(f'{places}<script async src="{url}/tag/v1.js"></script>'))
+        page.wait_for_selector("[data-adstate=house][data-adreason] iframe")
+        page.wait_for_selector("[data-adstate=passback] iframe")
+        frame = page.frame_locator(f"[data-adslot='{house.public_id}'] iframe")
+        assert frame.locator(".ad-headline").inner_text() == "Read <us>"
+        assert frame.locator(".ad-link").get_attribute("href") == "https://news.example/abo"
+        other = page.locator(f"[data-adslot='{passback.public_id}'] iframe")
+        assert "allow-scripts" in (other.get_attribute("sandbox") or "")
+        assert "allow-same-origin" not in (other.get_attribute("sandbox") or "")
+        inside = page.frame_locator(f"[data-adslot='{passback.public_id}'] iframe")
+        assert inside.locator("b").inner_text() == "Another ad"
+        assert page.title() != "ran"
+        page.context.close()

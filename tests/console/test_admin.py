@@ -110,6 +110,7 @@ def test_a_changed_slot_reaches_the_servers(client: Client, root: User) -> None:
         "height": 250,
         "position": 1,
         "floor_micros": 5,
+        "fallback": "house_first",
         "is_active": "on",
     }
     assert client.post(f"/admin/inventory/adslot/{slot.pk}/change/", form).status_code == 302

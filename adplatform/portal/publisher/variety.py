@@ -71,8 +71,9 @@ def _against(points: list[dict[str, Any]], present: float) -> list[dict[str, Any
 def _curve(publisher: Organisation) -> dict[str, Any]:
     from adplatform.learning import variety as replayed  # numpy: only where it is needed
 
-    def compute() -> dict[str, Any]:
-        return replayed.curve(publisher, currency=publisher.currency, until=clock.now())
-
-    found: dict[str, Any] = cache.get_or_set(f"variety:{publisher.pk}", compute, FRESH_SECONDS)
+    key = f"variety:{publisher.pk}"
+    found: dict[str, Any] | None = cache.get(key)
+    if found is None:
+        found = replayed.curve(publisher, currency=publisher.currency, until=clock.now())
+        cache.set(key, found, FRESH_SECONDS)
     return found
