@@ -58,6 +58,12 @@ _ADVERTISER = [
     path("reports/", reports.reports, name="reports"),
     path("reports.csv", reports.export, name="reports_csv"),
     path("billing/", billing.billing, name="billing"),
+    path("billing/deposit/", deposits.deposit, name="deposit"),
+    path("billing/payments/<uuid:public_id>/", deposits.payment, name="payment"),
+    path("billing/invoices/", invoices.invoices, name="invoices"),
+    path("billing/invoices/<uuid:public_id>.pdf", invoices.invoice_pdf, name="invoice_pdf"),
+    path("billing/profile/", invoices.profile, name="billing_profile"),
+    path("webhooks/stripe/", deposits.stripe_webhook, name="stripe_webhook"),
 ]
 urlpatterns = [
     path("why/<str:token>", visitor.why, name="why"),
@@ -65,9 +71,3 @@ urlpatterns = [
     *_ADVERTISER,
     path("publisher/", include("adplatform.portal.publisher.urls")),
 ]
-    path("billing/deposit/", deposits.deposit, name="deposit"),
-    path("billing/payments/<uuid:public_id>/", deposits.payment, name="payment"),
-    path("billing/invoices/", invoices.invoices, name="invoices"),
-    path("billing/invoices/<uuid:public_id>.pdf", invoices.invoice_pdf, name="invoice_pdf"),
-    path("billing/profile/", invoices.profile, name="billing_profile"),
-    path("webhooks/stripe/", deposits.stripe_webhook, name="stripe_webhook"),
