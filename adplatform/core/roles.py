@@ -34,7 +34,6 @@ LEDGER = (
     *("billing_ledgeraccount", "billing_posting", "billing_entry"),
     *("billing_invoice", "billing_invoiceline", "billing_creditlimit", "billing_payout"),
 )
-LEDGER = ("billing_ledgeraccount", "billing_posting", "billing_entry")
 # Written by the database itself, in a function that runs with its owner's rights.
 DERIVED = ("billing_balance",)
 AUDIT_VIEWS = ("audit_entry", "audit_account", "audit_event", "audit_invoice", "audit_payout")

@@ -69,7 +69,6 @@ ACTIONS = {
     "organisation.created": gettext_lazy("founded the organisation"),
     "organisation.changed": gettext_lazy("changed the organisation"),
     "organisation.capped": gettext_lazy("limited how often one person sees ads of"),
-    "organisation.capped": gettext_lazy("limited how often one person sees ads of"),
     "member.added": gettext_lazy("added the member"),
     "member.removed": gettext_lazy("removed the member"),
     "member.role_changed": gettext_lazy("changed the role of"),
@@ -85,7 +84,6 @@ FIELDS = {
     "end_at": gettext_lazy("end"),
     "target_roas_bp": gettext_lazy("wanted return"),
     "cap_impressions": gettext_lazy("impressions per person"),
-    "cap_window_seconds": gettext_lazy("seconds of that limit"),
     "cap_window_seconds": gettext_lazy("seconds of that limit"),
     "floor_micros": gettext_lazy("floor"),
 }

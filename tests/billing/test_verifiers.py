@@ -82,7 +82,8 @@ def test_words_for_people(market: Market) -> None:
     assert "2 postings, 5 entries, 4 accounts, 0 anchors: sound. Head " in out.getvalue()
     assert (
         "USD: billable events $30.000005, hourly statistics $30.000005, settled $30.000000, ledger $30.000000, "
-        "not yet settled $0.000005, not yet returned $0.000000\nEverything matches, to the micro." in out.getvalue()
+        "not yet settled $0.000005, not yet returned $0.000000\nEverything matches, to the micro."
+        in out.getvalue()
     )
 
 
