@@ -244,7 +244,8 @@ def gpu() -> Finding:
 
 def models() -> Finding:
     version = apps.get_model("learning", "ModelVersion")
-    champions = dict(version._default_manager.filter(stage="champion").values_list("kind", "folder"))
+    rows = list(version._default_manager.filter(stage="champion").values_list("kind", "name", "folder"))
+    champions = {kind: folder for kind, _, folder in rows}
     missing = sorted({"matcher", "blender"} - champions.keys())
     if missing:
         return Finding(
@@ -253,7 +254,26 @@ def models() -> Finding:
     lost = [folder for folder in champions.values() if not (settings.MODELS_DIR / folder).is_dir()]
     if lost:
         return Finding(FAIL, f"folder is gone: {', '.join(lost)}", "restore var/models, or manage.py train")
+    serving = _serving_models()
+    idle = [name for kind, name, _ in rows if serving.get(kind, name) != name]
+    if idle:
+        return Finding(
+            FAIL,
+            f"{', '.join(idle)} did not pass the trial: older models serve",
+            "var/log/publisher.log says why: promote another version, or manage.py train",
+        )
     return Finding(OK, ", ".join(f"{kind}: {folder}" for kind, folder in sorted(champions.items())))
+
+
+def _serving_models() -> dict[str, str]:
+    """Names of the versions in the snapshot that serves, by kind; empty where there is none."""
+    root = Path(settings.SNAPSHOT_DIR)
+    try:
+        folder = root / (root / "current").read_text().strip()
+        versions: dict[str, str] = json.loads((folder / "models" / "models.json").read_text())["versions"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return versions
 
 
 def workers() -> Finding:
