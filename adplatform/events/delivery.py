@@ -24,8 +24,8 @@ _SUM = (
 )
 _ON_CONFLICT = f"ON CONFLICT ON CONSTRAINT one_delivery_hour DO UPDATE SET outcomes = {_SUM}"
 _ADD = (
-    "INSERT INTO events_deliveryhour ({columns}) SELECT {columns} FROM json_populate_recordset("
-    f"NULL::events_deliveryhour, %s) {_ON_CONFLICT}"
+    "INSERT INTO events_deliveryhour ({columns}) SELECT {columns} "
+    "FROM json_populate_recordset(NULL::events_deliveryhour, %s) " + _ON_CONFLICT
 )
 _NEW = (
     "INSERT INTO events_tallyreport ({columns}) SELECT {columns} FROM json_populate_recordset("

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from django.db import models
 
+# A model is found where Django looks for it: here.
+from .tallies import DeliveryHour as DeliveryHour  # noqa: PLC0414
+from .tallies import TallyReport as TallyReport  # noqa: PLC0414
+
 
 class AdDecision(models.Model):
     """What was decided for one ad of one request: an ad with all that led to it, or no ad with its reason."""
@@ -51,6 +55,9 @@ class AdDecision(models.Model):
     choice_set = models.JSONField(
         null=True, help_text="Of a sampled decision: who could be chosen, at what worth, how probably"
     )
+    table = models.JSONField(
+        null=True, help_text="Of a sampled decision: every ranked ad with its numbers, the others by reason"
+    )
     features = models.BinaryField(
         db_default=b"",
         help_text="What the blender saw of the shown ad: float32, in the order of its own columns",
@@ -68,6 +75,11 @@ class AdDecision(models.Model):
         indexes = [
             models.Index(fields=["served_at"], name="decision_by_time"),
             models.Index(fields=["campaign_id", "served_at"], name="decision_by_campaign"),
+            models.Index(
+                fields=["served_at"],
+                name="decision_with_choices",
+                condition=models.Q(choice_set__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -17,9 +17,9 @@ from django.db import connection, transaction
 
 from adplatform.campaigns import budgets
 
-from . import bulk, feedback, pixels, readers, validity
+from . import bulk, delivery, feedback, pixels, readers, validity
 from .facts import Fact
-from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, TokenEvent
+from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, Tallied, TokenEvent
 from .statistics import Sums, add_fill, add_refused, hour_of
 from .validity import Reason
 
@@ -73,6 +73,7 @@ def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) 
         _add_statistics(judged)
         pixels.store(paying, at=at)
         heard = feedback.store(said)
+        delivery.store([record for record in records if isinstance(record, Tallied)])
     counted = [item.event for item in judged if item.counts]
     facts = [Fact.of(one.kind, one.served, one.occurred_at, pctr=one.served.pctr) for one in counted]
     return facts + heard

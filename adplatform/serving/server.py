@@ -26,6 +26,7 @@ import redis
 from adplatform import settings
 from adplatform.core import ids
 from adplatform.decision import variety
+from adplatform.decision.tally import Tally
 from adplatform.events.records import FeedbackGiven, PixelConversion, Served, TokenEvent, pack
 from adplatform.events.spool import Spool
 from adplatform.events.stream import EventStream, connect
@@ -40,6 +41,7 @@ from .leases import Leases
 from .metrics import Metrics
 from .parse import Asked
 from .snapshot import Snapshot, SnapshotHolder
+from .tallies import TallyReports
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class Server:
         self.caps = CapCounter(hot_background)
         self.leases = Leases(hot_background)
         self.metrics = Metrics()
+        self.tally = Tally()
+        self.reports = TallyReports(stream.append_soon, draw=draw)
         self.admission = Admission()
         self.model_rest = ModelRest()
         self.statistics_at = 0.0
@@ -113,6 +117,9 @@ class Server:
             return unanswered(asked.request, mode="error", reason="error", snapshot=snapshot)
         for record in answered.records:
             self.stream.append_soon(pack(record))
+        if answered.decision is not None and asked.source != "test":
+            outcomes, at = answered.decision.outcomes, asked.request.at
+            self.tally.add(outcomes, snapshot.candidates, at=at, source=asked.source)
         if answered.past and answered.request.visitor:
             self.caps.forget(answered.request.visitor, answered.past)
         if asked.source != "test":
@@ -174,6 +181,7 @@ class Server:
         if self._thread is not None:
             self._thread.join(timeout=2)
         self._quietly(self.leases.close)
+        self.reports.send(self.tally)
         self.stream.close()
 
     def refresh(self) -> None:
@@ -186,7 +194,8 @@ class Server:
             log.warning("the live statistics cannot be read: %s", error)
 
     def flush(self) -> None:
-        """Send decisions and cap counts that wait."""
+        """Send decisions, counted outcomes and cap counts that wait."""
+        self.reports.send(self.tally)
         self.stream.flush()
         try:
             self.caps.flush()
@@ -214,6 +223,7 @@ class Server:
     def _prepared(self, snapshot: Snapshot) -> None:
         """Of a new snapshot: what requests would otherwise have to compute."""
         snapshot.prepare(self.statistics.view)
+        self.tally.prepare(snapshot.candidates)
         self._quietly(lambda: self.leases.adopt(snapshot))
 
     @staticmethod
@@ -237,6 +247,7 @@ class Server:
             try:
                 self.leases.tend()
                 self.caps.flush()
+                self.reports.send_when_due(self.tally)
                 now = time.monotonic()
                 if now >= poll_at:
                     poll_at = now + _POLL_SECONDS
