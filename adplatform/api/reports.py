@@ -11,10 +11,10 @@ from ninja import Router
 from adplatform.accounts.models import Organisation
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.problems import ProblemError
-from adplatform.api.schemas import ReportOut
+from adplatform.api.schemas import DeliveryOut, ReportOut
 from adplatform.campaigns.models import Campaign, Creative, LineItem
 from adplatform.core import clock
-from adplatform.insights import queries
+from adplatform.insights import delivery, queries
 from adplatform.insights.export import ADVERTISER_COLUMNS, PUBLISHER_COLUMNS, csv_response, totals_cells
 from adplatform.insights.queries import Range, Totals
 from adplatform.inventory.models import AdSlot, Site
@@ -75,6 +75,46 @@ def report_file(request: HttpRequest, by: By = "day", start: str = "", end: str 
     ]
     header = [by, "name", "currency", *columns]
     return csv_response(f"report-{by}-{range.start_date}-{range.end_date}", header, rows)
+
+
+@router.get("/reports/delivery", response=DeliveryOut, auth=READ, exclude_none=False)
+def delivery_report(
+    request: HttpRequest,
+    by: Literal["campaign", "line_item"] = "line_item",
+    start: str = "",
+    end: str = "",
+) -> dict[str, Any]:
+    """What became of the opportunities of an advertiser's line items: how often a slot asked for such an ad, and how
+    each ended. `share_bp` are basis points that add up to 10,000."""
+    organisation, range = _asked(request, start, end)
+    if organisation.kind != Organisation.Kind.ADVERTISER:
+        raise ProblemError(403, "wrong_kind", "Delivery is told to advertisers.")
+    found = (delivery.by_campaign if by == "campaign" else delivery.by_line_item)(organisation, range)
+    names = _names(GROUPS[by][1], found)
+    return {
+        "by": by,
+        "start_date": range.start_date,
+        "end_date": range.end_date,
+        "time_zone": range.zone,
+        "total": _funnel(delivery.funnel(organisation, range)),
+        "rows": [
+            {"key": key, "name": name, **_funnel(found[pk])}
+            for pk, (key, name) in sorted(names.items(), key=lambda pair: pair[1][1])
+        ],
+    }
+
+
+def _funnel(found: delivery.Funnel) -> dict[str, Any]:
+    told = delivery.advice(found)
+    return {
+        "opportunities": found.opportunities,
+        "won": found.won,
+        "outcomes": [
+            {"outcome": part.outcome, "opportunities": part.opportunities, "share_bp": part.share_bp}
+            for part in found.parts
+        ],
+        "advice": told.text if told else "",
+    }
 
 
 def _asked(request: HttpRequest, start: str, end: str) -> tuple[Organisation, Range]:

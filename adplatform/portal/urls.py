@@ -41,6 +41,9 @@ _ADVERTISER = [
     path("campaigns/<uuid:public_id>/", campaigns.campaign_page, name="campaign"),
     path("campaigns/<uuid:public_id>/chart.json", charts.campaign_roi, name="campaign_chart"),
     path("campaigns/<uuid:public_id>/pace.json", charts.campaign_pace, name="campaign_pace"),
+    path(
+        "campaigns/<uuid:public_id>/delivery.json", delivery.campaign_figure, name="campaign_delivery_chart"
+    ),
     path("campaigns/<uuid:public_id>/status/", campaigns.campaign_status, name="campaign_status"),
     path("campaigns/<uuid:public_id>/edit/", editing.edit_campaign, name="campaign_edit"),
     path("campaigns/<uuid:public_id>/setup/goal/", wizard.goal_again, name="setup_goal"),
@@ -48,6 +51,12 @@ _ADVERTISER = [
     path("campaigns/<uuid:public_id>/setup/creative/", wizard.creative, name="setup_creative"),
     path("campaigns/<uuid:public_id>/setup/review/", wizard.review, name="setup_review"),
     path("campaigns/<uuid:public_id>/line-items/new/", editing.new_line_item, name="line_item_new"),
+    path("line-items/<uuid:public_id>/delivery/", delivery.line_item_page, name="line_item_delivery"),
+    path(
+        "line-items/<uuid:public_id>/delivery.json",
+        delivery.line_item_figure,
+        name="line_item_delivery_chart",
+    ),
     path("line-items/<uuid:public_id>/why.json", charts.line_item_why, name="line_item_why"),
     path("line-items/<uuid:public_id>/edit/", editing.edit_line_item, name="line_item_edit"),
     path("line-items/<uuid:public_id>/status/", editing.line_item_status, name="line_item_status"),

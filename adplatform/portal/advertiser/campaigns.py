@@ -16,7 +16,7 @@ from adplatform.campaigns import caps, queries, services
 from adplatform.campaigns.models import Campaign, Status
 from adplatform.core import clock
 from adplatform.core.money import BASIS_POINTS
-from adplatform.insights import explain
+from adplatform.insights import delivery, explain
 from adplatform.insights.queries import totals
 from adplatform.insights.status import campaign_status as status_of
 from adplatform.portal import pages, ranges
@@ -62,12 +62,20 @@ def campaign_page(request: HttpRequest, campaign: Campaign) -> HttpResponse:
     range = ranges.asked(request, organisation)
     line_items = line_item_rows(queries.line_items_of(campaign), organisation, range)
     told = explain.why([row.line_item.pk for row in line_items])
+    funnels = delivery.by_line_item(organisation, range, campaign_id=campaign.pk)
+    whole = delivery.funnel(organisation, range, campaign_id=campaign.pk)
     context = {
         "section": "campaigns",
         "organisation": organisation,
         "membership": membership,
         "campaign": campaign,
         "why": [(row.line_item, told[row.line_item.pk]) for row in line_items if row.line_item.pk in told],
+        "funnel": whole,
+        "advice": delivery.advice(whole),
+        "funnels": [
+            (row.line_item, funnels[row.line_item.pk]) for row in line_items if row.line_item.pk in funnels
+        ],
+        "delivery_url": f"{reverse('portal:campaign_delivery_chart', args=[campaign.public_id])}?{range.query}",
         "status": status_of(campaign, clock.now()),
         "range": range,
         "line_items": [(row, targeting_words(row.line_item)) for row in line_items],
