@@ -1,8 +1,10 @@
-"""Many rows in one statement, sent as one JSON text: no temporary table, and PostgreSQL checks every type."""
+"""Many rows in one statement: sent as one JSON text where they are few, copied as tab-separated text where speed matters.
+PostgreSQL checks every type in both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -34,6 +36,14 @@ def execute(sql: str, columns: Sequence[str], rows: Iterable[Row]) -> list[tuple
     with connection.cursor() as cursor:
         cursor.execute(sql.format(columns=", ".join(columns)), [_json(rows).decode()])
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def copy(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
+    """Rows as COPY reads them: values in the order of the columns, between tabs, `\\N` for NULL. None may be there
+    already. The values are our own words and numbers, which hold no tab and no backslash."""
+    if lines:
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", StringIO("\n".join(lines)))
 
 
 def lock_advertisers(ids: Iterable[int]) -> None:

@@ -145,32 +145,21 @@ def _judge(events: Sequence[TokenEvent], *, granted: budgets.Granted, at: dateti
 
 
 def _insert_events(judged: Sequence[_Judged]) -> None:
+    """What is new: nobody else stores these advertisers' facts meanwhile, so the rows can be copied in."""
+    in_order = sorted(judged, key=lambda item: item.event.served.decision_id)
     for kind, table in _TABLES.items():
-        rows = [_event_row(item) for item in judged if item.event.kind == kind]
-        bulk.insert(table, _EVENT_COLUMNS, sorted(rows, key=lambda row: str(row["decision_id"])))
+        bulk.copy(table, _EVENT_COLUMNS, [_event_line(item) for item in in_order if item.event.kind == kind])
 
 
-def _event_row(item: _Judged) -> dict[str, object]:
-    served = item.event.served
-    return {
-        "decision_id": served.decision_id.hex(),
-        "served_at": served.served_at,
-        "occurred_at": item.event.occurred_at,
-        "slot_id": served.slot_id,
-        "publisher_id": served.publisher_id,
-        "advertiser_id": served.advertiser_id,
-        "campaign_id": served.campaign_id,
-        "line_item_id": served.line_item_id,
-        "creative_id": served.creative_id,
-        "visitor": served.visitor.hex(),
-        "currency": served.currency,
-        "is_billable": not item.reason,
-        "reason": item.reason,
-        "charge_micros": item.charge_micros,
-        "source": served.source,
-        "origin": item.event.origin.hex(),
-        "seen": item.event.seen,
-    }
+def _event_line(item: _Judged) -> str:
+    """In the order of _EVENT_COLUMNS."""
+    event, served = item.event, item.event.served
+    return (
+        f"{served.decision_id.hex()}\t{served.served_at.isoformat()}\t{event.occurred_at.isoformat()}\t{served.slot_id}\t"
+        f"{served.publisher_id}\t{served.advertiser_id}\t{served.campaign_id}\t{served.line_item_id}\t{served.creative_id}\t"
+        f"{served.visitor.hex()}\t{served.currency}\t{'f' if item.reason else 't'}\t{item.reason}\t{item.charge_micros}\t"
+        f"{served.source}\t{event.origin.hex()}\t{event.seen}"
+    )
 
 
 def _add_statistics(judged: Sequence[_Judged]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from adplatform.campaigns.models import Budget
 from adplatform.events import dead_letters, ingest
-from adplatform.events.models import AdDecision, Click, FillStat, HourlyStat, Impression, View
+from adplatform.events.models import AdDecision, Click, FillStat, HourlyStat, Impression, RefusedStat, View
 from adplatform.events.stream import FIELD, STREAM
 from tests import factories
 from tests.events.streams import PLENTY, again, append, decision, drain, event, served
@@ -97,6 +98,23 @@ def test_an_event_belongs_to_the_hour_in_which_it_was_served(events) -> None:
     append(events, event("click", ad, after=120))
     drain(events)
     assert HourlyStat.objects.get().hour == NOON
+
+
+def test_a_replay_after_midnight_does_not_count_twice(events) -> None:
+    """It belongs to the day of its signed serve time, whenever it arrives, and is refused as the duplicate it is."""
+    late = NOON.replace(hour=23, minute=59, second=58)
+    ad = served(served_at=late)
+    append(events, event("impression", ad, after=1), event("click", ad, after=1.5))
+    drain(events, at=late)
+    append(events, event("impression", ad, after=40), event("click", ad, after=40))
+    assert drain(events, at=late.replace(day=16, hour=0)) == []
+    assert totals() == (1, 0, 1, 10_000)
+    assert HourlyStat.objects.get().hour == NOON.replace(hour=23)
+    assert Budget.objects.filter(date__isnull=False).count() == 1
+    refused = RefusedStat.objects.order_by("kind").values_list("kind", "reason", "hour", "events")
+    assert list(refused) == [
+        (kind, "duplicate", NOON.replace(hour=23), 1) for kind in ("click", "impression")
+    ]
 
 
 def test_a_test_request_is_kept_but_neither_billed_nor_counted(events) -> None:
