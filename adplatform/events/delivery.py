@@ -68,7 +68,7 @@ def _add(sums: dict[tuple[int, datetime, str], dict[str, Any]], report: Tallied)
         key = (line_item, report.hour, report.source)
         row = sums.get(key)
         if row is None:
-            values = (report.hour, line_item, report.source, campaign, advertiser, {})
+            values: tuple[Any, ...] = (report.hour, line_item, report.source, campaign, advertiser, {})
             row = sums[key] = dict(zip(_COLUMNS, values, strict=True))
         outcomes = row["outcomes"]
         for outcome, n in zip(report.outcomes, counts, strict=True):

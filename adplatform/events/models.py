@@ -55,7 +55,7 @@ class AdDecision(models.Model):
     choice_set = models.JSONField(
         null=True, help_text="Of a sampled decision: who could be chosen, at what worth, how probably"
     )
-    table = models.JSONField(
+    candidate_table = models.JSONField(
         null=True, help_text="Of a sampled decision: every ranked ad with its numbers, the others by reason"
     )
     features = models.BinaryField(

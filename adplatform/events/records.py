@@ -64,7 +64,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     `evidence` (what the visitor agreed to, as it was sent) are empty without consent. `features` are what the blender
     saw of the ad, float32 little endian (empty where no blender decided), from which a decision is explained later.
     `factor` is by how much rules let its worth count, `instead` what stands where no paid ad won (house:ID, passback).
-    `table` holds the candidates of a sampled decision.
+    `candidate_table` holds the candidates of a sampled decision.
     """
 
     decision_id: str
@@ -110,7 +110,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     choice_set: dict[str, Any] | None = None
     factor: float = 1.0
     instead: str = ""
-    table: dict[str, Any] | None = None
+    candidate_table: dict[str, Any] | None = None
 
 
 class PixelConversion(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="p"):

@@ -124,7 +124,7 @@ def by_campaign(organisation: Organisation | None, range: Range, **filters: obje
 def _grouped(
     key: str | None, organisation: Organisation | None, range: Range, filters: Mapping[str, object]
 ) -> dict[int, Funnel]:
-    conditions = [sql.SQL("hour >= %(start)s AND hour < %(end)s")]
+    conditions: list[sql.Composable] = [sql.SQL("hour >= %(start)s AND hour < %(end)s")]
     values: dict[str, Any] = {"start": range.start_at, "end": range.end_at}
     if organisation is not None:
         conditions.append(sql.SQL("advertiser_id = %(own)s"))
@@ -223,7 +223,7 @@ def _bid_words(line_item: LineItem, raise_by: float) -> str:
 
 def _rounded_up(micros: float) -> int:
     """To two figures, upwards: what a person would type."""
-    step = 10 ** max(0, len(str(int(micros))) - 2)
+    step: int = 10 ** max(0, len(str(int(micros))) - 2)
     return -(-int(micros) // step) * step
 
 

@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="addecision",
-            name="table",
+            name="candidate_table",
             field=models.JSONField(
                 help_text="Of a sampled decision: every ranked ad with its numbers, the others by reason",
                 null=True,
