@@ -55,13 +55,14 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 def write(folder: Path, rows: Sequence[CandidateRow]) -> None:
     """The files of these ads."""
-    columns = of_rows(rows)
-    text = {
-        _TEXT: Coded.of(map(msgspec.json.encode, (row.text for row in rows)), msgspec.Raw),
-        _LANDING: Coded.of(row.landing_url for row in rows),
-    }
+    texts = Coded.of(map(msgspec.json.encode, (row.text for row in rows)), msgspec.Raw)
+    save(folder, of_rows(rows), texts, Coded.of(row.landing_url for row in rows))
+
+
+def save(folder: Path, columns: Columns, texts: Coded, landings: Coded) -> None:
+    """The files of these columns; `texts` are AdText."""
     ads = {name: one for name, one in columns.numbers.items() if name not in _STATE}
-    for name, coded in {**columns.coded, **text}.items():
+    for name, coded in {**columns.coded, _TEXT: texts, _LANDING: landings}.items():
         ads |= _packed(name, coded)
     tensors.write(folder / ADS, ads)
     tensors.write(folder / STATE, {name: columns.numbers[name] for name in _STATE})

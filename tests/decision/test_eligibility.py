@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -17,6 +16,7 @@ from adplatform.decision.types import Cap, CapScope, Rule, Seen, Taken, Targetin
 
 from . import strategies as some
 from .factories import NOON, candidate, request, slot
+from .verdicts import agree
 
 
 def refused(
@@ -149,21 +149,7 @@ def test_bitmaps_and_rows_are_two_forms_of_one_set(flags: list[bool]) -> None:
 def test_the_bitmaps_refuse_whom_the_rules_refuse_and_for_the_same_reason(
     people, ask, seen, shown, later
 ) -> None:
-    index = EligibilityIndex(people)
-    taken = Taken(tuple(one for one in people if one.creative_id in shown))
-    for asked in (ask, replace(ask, at=later), ask):  # the index keeps its last answers: they must not stick
-        for placement in asked.placements:
-            expected = [rejection(asked, placement.slot, one, seen, taken) for one in people]
-            bits, refusals = index.eligible(asked, placement.slot, seen, taken)
-            found: list[NoAd | None] = [None] * len(people)
-            for entry in refusals:
-                assert entry.count == len(entry.row_numbers())
-                for row in entry.row_numbers():
-                    assert found[row] is None
-                    found[row] = entry.reason
-            # Budgets are live and checked by the engine, last of all.
-            assert found == [None if reason is NoAd.BUDGET_SPENT else reason for reason in expected]
-            assert rows_of(bits, len(people)).tolist() == [r for r, reason in enumerate(found) if not reason]
+    agree(EligibilityIndex(people), people, ask=ask, seen=seen, shown=shown, later=later)
 
 
 @given(people=some.candidate_lists(), ask=some.requests, seen=some.seens, gone=st.sampled_from(RULES))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from adplatform.core import clock
-from adplatform.serving import publish
+from adplatform.serving import columns, publish
 from adplatform.serving.snapshot import CONTENTS, CURRENT, MANIFEST, MODELS, SnapshotHolder
 from tests.serving import market as m
 
@@ -34,7 +34,7 @@ def test_a_published_snapshot_is_picked_up_once(folder) -> None:
     assert len(holder.current.candidates) == 1
 
 
-@pytest.mark.parametrize("name", [CONTENTS, f"{MODELS}/models.json", MANIFEST])
+@pytest.mark.parametrize("name", [CONTENTS, *columns.FILES, f"{MODELS}/models.json", MANIFEST])
 @pytest.mark.parametrize("harm", ["remove", "truncate", "change"])
 def test_a_broken_one_is_refused_and_the_last_good_one_stays(folder, name, harm) -> None:
     holder = SnapshotHolder(folder)
@@ -46,6 +46,7 @@ def test_a_broken_one_is_refused_and_the_last_good_one_stays(folder, name, harm)
         path.unlink()
     else:
         data = path.read_bytes()
+        path.unlink()  # the snapshot before may have the same file
         path.write_bytes(data[: len(data) // 2] if harm == "truncate" else bytes([data[0] ^ 1]) + data[1:])
     assert holder.poll() is False
     assert holder.poll() is False
