@@ -31,6 +31,8 @@ from adplatform.embedded import net, preflight
 OK, WARN, FAIL = "ok", "warn", "fail"
 COUNTED_UNTIL = "counts:until"  # learning's key, which knows of this layer and not the other way round
 STALE_COUNTERS_SECONDS = 60.0
+LEASE_EPOCH, LEASE_PROCESSES = "{leases}:epoch", "{leases}:processes"  # serving's keys, as above
+STALE_LEASES_SECONDS = 30.0
 START = "start the platform with `make up` (or `manage.py up`)"
 
 
@@ -319,6 +321,27 @@ def counters() -> Finding:
     return Finding(WARN, says, f"ingest lags or stands still: see {settings.VAR}/log/ingest.log")
 
 
+def leases() -> Finding:
+    """Whether budgets reach the serving processes: without that no paid ad is served."""
+    row = apps.get_model("campaigns", "LeaseEpoch")._default_manager.first()
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=3) as client:
+        epoch = {name.decode(): value.decode() for name, value in client.hgetall(LEASE_EPOCH).items()}
+        run_id = client.info("server")["run_id"]
+        beats = [beat / 1000 for _, beat in client.zrange(LEASE_PROCESSES, 0, -1, withscores=True)]
+    if row is None or not epoch:
+        return Finding(WARN, "no budget was carried to Valkey yet: no paid ad can be served", START)
+    if int(epoch["number"]) != row.number or epoch["run"] != run_id:
+        return Finding(_down(), "Valkey holds leases of another epoch and gives nothing", START)
+    share = int(epoch.get("leased", 0)) / max(1, int(epoch.get("left", 0)))
+    says = f"epoch {row.number}, {share:.1%} of what is left on lease to {len(beats)} processes"
+    silent = sum(time.time() - beat > STALE_LEASES_SECONDS for beat in beats) + int(epoch.get("waiting", 0))
+    if silent:
+        return Finding(WARN, f"{says}, {silent} of them silent", "what they hold is given back within 40 s")
+    if time.time() - float(epoch.get("at", 0)) <= STALE_LEASES_SECONDS or not _serving():
+        return Finding(OK, says)
+    return Finding(WARN, f"{says}, not renewed", f"see {settings.VAR}/log/publisher.log")
+
+
 def beat() -> Finding:
     """Whether the scheduler sent anything lately."""
     tasks = apps.get_model("django_celery_beat", "PeriodicTask")._default_manager.filter(enabled=True)
@@ -373,5 +396,6 @@ CHECKS = (
     Check("workers", workers),
     Check("snapshot", snapshot),
     Check("counters", counters),
+    Check("budget leases", leases),
     Check("beat", beat),
 )

@@ -42,8 +42,8 @@ from .lease_protocol import (
 
 log = logging.getLogger(__name__)
 
-ROUND_SECONDS = 1.0
-_EVERYTHING_ROUNDS = 60  # after which every campaign is written again
+ROUND_SECONDS = 2.0  # at 10,000 campaigns a round costs 60 ms of CPU here and as much in PostgreSQL
+_EVERYTHING_ROUNDS = 30  # after which every campaign is written again
 _OUT_SECONDS = TTL_SECONDS + MARGIN_SECONDS
 
 

@@ -75,3 +75,22 @@ def test_the_command_exits_1_when_something_fails(
         "fail  two              down",
         "                       -> start it",
     ]
+
+
+@pytest.mark.django_db
+def test_the_budget_leases_say_under_which_epoch_they_stand(hot, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adplatform.core import clock
+    from adplatform.serving import granting
+    from adplatform.serving.lease_protocol import Ledger
+
+    assert checks.leases().says == "no budget was carried to Valkey yet: no paid ad can be served"
+    granting.renew(at=clock.now(), hot=hot)
+    assert (checks.leases().status, checks.leases().says) == (
+        "ok",
+        "epoch 1, 0.0% of what is left on lease to 0 processes",
+    )
+    Ledger(hot).beat("a", 0)
+    hot.zadd(checks.LEASE_PROCESSES, {"a@1": 0})
+    assert checks.leases().says.endswith("on lease to 1 processes, 1 of them silent")
+    hot.hset(checks.LEASE_EPOCH, "run", "an older server's")
+    assert checks.leases().says == "Valkey holds leases of another epoch and gives nothing"
