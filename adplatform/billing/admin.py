@@ -1,10 +1,30 @@
-"""The books, as they were written. Only billing.ledger writes them."""
+"""The books and documents, as they were written: only billing writes them. Tax rates are the operator's."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
-from adplatform.billing.models import Balance, Entry, LedgerAccount, Posting, Settlement
+from adplatform.billing.models import (
+    Balance,
+    BillingProfile,
+    CreditLimit,
+    Entry,
+    GatewayEvent,
+    Hold,
+    Invoice,
+    InvoiceLine,
+    LedgerAccount,
+    LowBalance,
+    Payee,
+    Payment,
+    Payout,
+    PayoutBatch,
+    Posting,
+    Proposal,
+    Refund,
+    Settlement,
+    TaxRate,
+)
 from adplatform.core.admin import ReadOnlyAdmin
 
 
@@ -52,3 +72,111 @@ class BalanceAdmin(ReadOnlyAdmin):
     list_display = ["account", "micros", "settled_micros"]
     list_select_related = ["account__owner"]
     search_fields = ["account__owner__name"]
+
+
+@admin.register(TaxRate)
+class TaxRateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["country", "valid_from", "rate_bp"]
+    list_filter = ["country"]
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnlyAdmin):
+    list_display = ["reference", "organisation", "gateway", "status", "micros", "currency", "created_at"]
+    list_filter = ["gateway", "status"]
+    list_select_related = ["organisation"]
+    search_fields = ["reference", "external_id", "organisation__name"]
+
+
+@admin.register(GatewayEvent)
+class GatewayEventAdmin(ReadOnlyAdmin):
+    list_display = ["event_id", "gateway", "kind", "received_at"]
+    list_filter = ["gateway", "kind"]
+    search_fields = ["event_id"]
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "micros", "currency", "reason", "state", "placed_at"]
+    list_filter = ["state"]
+    list_select_related = ["organisation"]
+
+
+@admin.register(Refund)
+class RefundAdmin(ReadOnlyAdmin):
+    list_display = ["payment", "micros", "state", "reason", "requested_at", "external_id"]
+    list_filter = ["state"]
+    list_select_related = ["payment"]
+
+
+@admin.register(Proposal)
+class ProposalAdmin(ReadOnlyAdmin):
+    list_display = ["kind", "organisation", "micros", "state", "proposed_by", "decided_by"]
+    list_filter = ["kind", "state"]
+    list_select_related = ["organisation", "proposed_by", "decided_by"]
+
+
+@admin.register(CreditLimit)
+class CreditLimitAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "micros", "proposed_by", "approved_by", "approved_at"]
+    list_select_related = ["organisation", "proposed_by", "approved_by"]
+
+
+class InvoiceLineInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = InvoiceLine
+    can_delete = False
+    extra = 0
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "organisation", "kind", "month", "net_micros", "total_micros", "currency"]
+    list_filter = ["kind", "series"]
+    list_select_related = ["organisation"]
+    search_fields = ["organisation__name", "=number"]
+    inlines = [InvoiceLineInline]
+
+
+class PayoutInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Payout
+    can_delete = False
+    extra = 0
+
+
+@admin.register(PayoutBatch)
+class PayoutBatchAdmin(ReadOnlyAdmin):
+    list_display = ["prepared_at", "currency", "micros", "state", "first_by", "second_by"]
+    list_filter = ["state", "currency"]
+    list_select_related = ["first_by", "second_by"]
+    inlines = [PayoutInline]
+
+
+@admin.register(BillingProfile)
+class BillingProfileAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "legal_name", "country", "vat_id"]
+    list_select_related = ["organisation"]
+
+
+@admin.register(Payee)
+class PayeeAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "holder"]
+    list_select_related = ["organisation"]
+
+
+@admin.register(LowBalance)
+class LowBalanceAdmin(ReadOnlyAdmin):
+    list_display = ["organisation", "since", "available_micros", "daily_micros"]
+    list_select_related = ["organisation"]
+
+
+@admin.register(InvoiceLine)
+class InvoiceLineAdmin(ReadOnlyAdmin):
+    list_display = ["invoice", "service_month", "words", "micros"]
+    list_select_related = ["invoice"]
+
+
+@admin.register(Payout)
+class PayoutAdmin(ReadOnlyAdmin):
+    list_display = ["reference", "organisation", "batch", "micros"]
+    list_select_related = ["organisation", "batch"]
+    search_fields = ["reference", "organisation__name"]
