@@ -18,7 +18,7 @@ from ml.ctr.features import NAMES, RISING
 from ml.schema import Column, Floats, Mask, Vectors
 
 FILE = "blender.txt"
-MOST_TREES = 200
+MOST_TREES = 100
 PATIENCE_TREES = 20
 LATEST_SHARE = 0.2
 
@@ -204,7 +204,7 @@ def _parameters(
     return {
         "objective": "cross_entropy",
         "num_leaves": 31,
-        "learning_rate": 0.05,
+        "learning_rate": 0.1,  # half as many trees as with 0.05, and no worse: bench.trees
         "min_data_in_leaf": min(100, max(5, len(X) // 200)),
         "lambda_l2": 1.0,
         "feature_fraction": 0.8,

@@ -97,7 +97,7 @@ def defaults(rows: int) -> dict[str, float]:
     """The blender's own parameters on a table of so many rows, as a point of the space."""
     return {
         "num_leaves": 31,
-        "learning_rate": 0.05,
+        "learning_rate": 0.1,
         "min_data_in_leaf": min(100, max(5, rows // 200)),
         "lambda_l2": 1.0,
         "feature_fraction": 0.8,
