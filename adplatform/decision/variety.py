@@ -9,11 +9,13 @@ is eligible nor the floor, and raises no price.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
 
+from .candidates import CandidateSet
 from .rules import LEAST_FACTOR, MOST_FACTOR, folded
 from .types import Candidate, FloatArray, IntArray, Seen
 
@@ -25,18 +27,25 @@ Counter = tuple[str, int, int]
 
 def counters_of(candidate: Candidate) -> tuple[Counter, ...]:
     """What an impression of this ad raises: (scope, id, window_seconds)."""
-    own = ("advertiser", candidate.advertiser_id, WINDOW_SECONDS)
-    if not candidate.category:
+    return _counters(candidate.advertiser_id, candidate.category)
+
+
+@lru_cache(maxsize=4_096)
+def _counters(advertiser_id: int, category: str) -> tuple[Counter, ...]:
+    own = ("advertiser", advertiser_id, WINDOW_SECONDS)
+    if not category:
         return (own,)
-    return (own, (CATEGORY, _hash(candidate.category), WINDOW_SECONDS))
+    return (own, (CATEGORY, _hash(category), WINDOW_SECONDS))
 
 
-def factors(fixed: Sequence[Candidate], rows: IntArray, weight: float, seen: Seen) -> FloatArray | None:
+def factors(fixed: CandidateSet, rows: IntArray, weight: float, seen: Seen) -> FloatArray | None:
     """By how much the worth of each row counts; None where nothing was seen, or nobody asks for variety."""
     counts = seen.counts
     if weight <= 0 or not counts:
         return None
-    met = np.array([_met(fixed[row], counts) for row in rows.tolist()], np.float64)
+    category = fixed.columns.coded["category"]
+    own = zip(fixed.advertiser_id[rows].tolist(), category.codes[rows].tolist(), strict=True)
+    met = np.array([_met(_counters(id, category.values[code]), counts) for id, code in own], np.float64)
     return shrunk(met, weight) if met.any() else None
 
 
@@ -52,8 +61,8 @@ def together(rules: FloatArray | None, variety: FloatArray | None) -> FloatArray
     return np.clip(rules * variety, LEAST_FACTOR, MOST_FACTOR)
 
 
-def _met(candidate: Candidate, counts: Mapping[Counter, int]) -> float:
-    own, *rest = counters_of(candidate)
+def _met(counters: tuple[Counter, ...], counts: Mapping[Counter, int]) -> float:
+    own, *rest = counters
     return counts.get(own, 0) + sum(counts.get(one, 0) for one in rest) / 2
 
 

@@ -31,7 +31,7 @@ def as_json(among: ChoiceSet, fixed: CandidateSet, scorer: RequestScorer, slot: 
         weighed["variety"] = among.variety.tolist()
     return weighed | {
         "creative": fixed.creative_id[rows].tolist(),
-        "line_item": [fixed[row].line_item_id for row in rows.tolist()],
+        "line_item": fixed.line_item_id[rows].tolist(),
         "by_click": fixed.pays_per_click[rows].tolist(),
         "worth": among.worth.tolist(),
         "pctr": among.pctr.tolist(),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adplatform.decision import variety
 from adplatform.decision.bitmaps import EligibilityIndex
+from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.engine import decide
 from adplatform.decision.floors import Floor, ordered, placed
 from adplatform.decision.reasons import NoAd
@@ -125,9 +126,9 @@ def test_a_category_that_was_seen_counts_half() -> None:
     (own, of_category) = variety.counters_of(cars)
     seen = Seen({of_category: 4})
     rows = np.array([0, 1])
-    found = variety.factors([cars, candidate(2)], rows, 1.0, seen)
+    found = variety.factors(CandidateSet([cars, candidate(2)]), rows, 1.0, seen)
     assert found is not None
     assert found.tolist() == [pytest.approx(1 / 3), 1.0]
-    assert variety.factors([cars], np.array([0]), 0.0, seen) is None
+    assert variety.factors(CandidateSet([cars]), np.array([0]), 0.0, seen) is None
     assert variety.counters_of(candidate(3, category="cars"))[1] == of_category
-    assert variety.factors([cars], np.array([0]), 1.0, Seen({own: 10**6})).tolist() == [0.1]
+    assert variety.factors(CandidateSet([cars]), np.array([0]), 1.0, Seen({own: 10**6})).tolist() == [0.1]
