@@ -1,4 +1,4 @@
-"""Recording conversions: once per the advertiser's own event id, each with its result, attributed and counted."""
+"""Recording conversions and what becomes of them: once per the advertiser's own ids, each with its result, credited."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from django.db import transaction
 
 from adplatform.accounts.models import Organisation
 
-from . import bulk
+from . import bulk, credits
 from .attribution import Touch, credited, touch_of, touches_of
-from .models import Click, Conversion, ConversionAction
+from .models import Adjustment, Click, Conversion, ConversionAction
 from .records import Served
-from .statistics import Sums, hour_of
 from .validity import COUNTED
 
 AHEAD = timedelta(minutes=5)  # how far an advertiser's clock may run ahead of ours
@@ -47,15 +46,20 @@ class Result:
 
 
 def record_conversions(
-    *, advertiser: Organisation, reports: Sequence[Report], at: datetime, source: str = "live"
+    *,
+    advertiser: Organisation,
+    reports: Sequence[Report],
+    at: datetime,
+    source: str = "live",
+    dry_run: bool = False,
 ) -> list[Result]:
-    """Store what is new and valid; a result per report, in order. Reporting again changes nothing."""
+    """Store what is new and valid; a result per report, in order. Reporting again changes nothing, nor does a dry run."""
     actions = {action.name: action for action in ConversionAction.objects.filter(organisation=advertiser)}
     results: list[Result] = []
     with transaction.atomic():
         bulk.lock_advertisers([advertiser.pk])
         known = _known(actions, reports)
-        sums = Sums()
+        stored: list[int] = []
         for report in reports:
             if reason := _rejection(report, actions, advertiser, at):
                 results.append(Result(report.event_id, "rejected", reason))
@@ -65,10 +69,87 @@ def record_conversions(
                 results.append(Result(report.event_id, "duplicate"))
                 continue
             known.add(key)
-            stored = _record(report, actions[report.action], advertiser, sums, at=at, source=source)
-            results.append(Result(report.event_id, "recorded", attribution=stored.attribution))
-        sums.write()
+            conversion = _record(report, actions[report.action], advertiser, at=at, source=source)
+            stored.append(conversion.pk)
+            results.append(Result(report.event_id, "recorded", attribution=conversion.attribution))
+        if stored:
+            credits.rebuild(advertiser.pk, stored)
+        if dry_run:
+            transaction.set_rollback(True)
     return results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of a conversion: `value_micros` is what it is worth now, None where it is taken back."""
+
+    event_id: str
+    action: str
+    adjustment_id: str
+    occurred_at: datetime
+    value_micros: int | None = None
+
+
+def adjust_conversions(
+    *, advertiser: Organisation, changes: Sequence[Change], at: datetime, dry_run: bool = False
+) -> list[Result]:
+    """Store what is new and valid, each as a fact of its own; the latest of a conversion holds, also where it came before
+    its conversion."""
+    actions = {action.name: action for action in ConversionAction.objects.filter(organisation=advertiser)}
+    results: list[Result] = []
+    with transaction.atomic():
+        bulk.lock_advertisers([advertiser.pk])
+        touched: list[tuple[int, str]] = []
+        for change in changes:
+            if reason := _rejected_change(change, actions, at):
+                results.append(Result(change.event_id, "rejected", reason))
+                continue
+            action = actions[change.action]
+            is_new = _store_change(change, action, at)
+            results.append(Result(change.event_id, "recorded" if is_new else "duplicate"))
+            touched += [(action.pk, change.event_id)] if is_new else []
+        rows = Conversion.objects.filter(
+            action__in={pk for pk, _ in touched}, event_id__in={name for _, name in touched}
+        )
+        credits.rebuild(advertiser.pk, list(rows.values_list("pk", flat=True)))
+        if dry_run:
+            transaction.set_rollback(True)
+    return results
+
+
+def _rejected_change(change: Change, actions: dict[str, ConversionAction], at: datetime) -> str:
+    value = change.value_micros
+    rules = (
+        ("invalid_event_id", not 0 < len(change.event_id) <= LONGEST_ID),
+        ("invalid_adjustment_id", not 0 < len(change.adjustment_id) <= LONGEST_ID),
+        ("unknown_action", change.action not in actions),
+        ("invalid_value", value is not None and not 0 <= value < 2**62),
+        ("in_the_future", change.occurred_at > at + AHEAD),
+    )
+    return next((reason for reason, holds in rules if holds), "")
+
+
+def _store_change(change: Change, action: ConversionAction, at: datetime) -> bool:
+    kind = Adjustment.Kind.RETRACTION if change.value_micros is None else Adjustment.Kind.RESTATEMENT
+    _row, is_new = Adjustment.objects.get_or_create(
+        action=action,
+        event_id=change.event_id,
+        adjustment_id=change.adjustment_id,
+        defaults={
+            "kind": kind,
+            "value_micros": worth(action, change.value_micros) if change.value_micros is not None else 0,
+            "occurred_at": change.occurred_at,
+            "received_at": at,
+        },
+    )
+    return is_new
+
+
+def worth(action: ConversionAction, reported_micros: int | None) -> int:
+    """What a conversion counts, by the rule of its action."""
+    if reported_micros is None or action.value_rule == ConversionAction.ValueRule.FIXED:
+        return action.default_value_micros
+    return reported_micros * action.value_share_bp // 10_000
 
 
 def _known(actions: dict[str, ConversionAction], reports: Sequence[Report]) -> set[tuple[int, str]]:
@@ -99,29 +180,23 @@ def _record(
     report: Report,
     action: ConversionAction,
     advertiser: Organisation,
-    sums: Sums,
     *,
     at: datetime,
     source: str,
 ) -> Conversion:
     touch = _credited(report, action, advertiser)
-    value = action.default_value_micros if report.value_micros is None else report.value_micros
-    conversion = Conversion.objects.create(
+    return Conversion.objects.create(
         action=action,
         event_id=report.event_id,
         occurred_at=report.occurred_at,
         received_at=at,
-        value_micros=value,
+        value_micros=worth(action, report.value_micros),
         currency=advertiser.currency,
         visitor=report.visitor,
         attribution=touch.kind if touch else Conversion.Attribution.NONE,
         source=touch.source if touch else source,
         **({name: getattr(touch, name) for name in _CREDIT} if touch else {}),
     )
-    if touch is not None:
-        hour = hour_of(report.occurred_at)
-        sums.add(hour, touch, touch.source, conversions=1, revenue_micros=value)
-    return conversion
 
 
 _CREDIT = ("decision_id", "campaign_id", "line_item_id", "creative_id", "slot_id", "publisher_id")

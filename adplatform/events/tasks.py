@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from adplatform.core.money import format_micros
 from adplatform.jobs.registry import Outcome, Progress, job
+
+LONGEST_WINDOW_DAYS = 31  # conversions older than it are settled between the advertiser and its clicks
 
 
 @job(
@@ -46,3 +48,23 @@ def filter_traffic(*, at: datetime, slot: datetime, dry_run: bool, progress: Pro
     verb = "Would invalidate" if dry_run else "Invalidated"
     words = f"{verb} {done.events:,} events" + (f" that had cost {sums}." if sums else ".")
     return Outcome(words, done.reasons | {"events": done.events})
+
+
+@job(
+    "credit_conversions",
+    title="Credit conversions",
+    description="Shares the conversions of the last weeks among clicks by every attribution model, late clicks included.",
+)
+def credit_conversions(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from . import credits
+    from .models import Conversion
+
+    since = at - timedelta(days=LONGEST_WINDOW_DAYS)
+    rows = Conversion.objects.filter(occurred_at__gte=since).exclude(source="import")
+    advertisers = sorted(set(rows.values_list("action__organisation_id", flat=True)))
+    changed = 0
+    for done, pk in enumerate(advertisers, start=1):
+        changed += 0 if dry_run else credits.rebuild_all(pk, since=since, until=at)
+        progress(done, len(advertisers))
+    words = f"{changed:,} credits changed over {len(advertisers):,} advertisers."
+    return Outcome(words, {"credits": changed, "advertisers": len(advertisers)})
