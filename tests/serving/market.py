@@ -68,15 +68,19 @@ class Market:
         self.server.refresh()
 
 
-def market(folder: Path, hot: redis.Redis, events: redis.Redis, *, seed: int = 1) -> Market:
-    server = Server(
+def server(folder: Path, hot: redis.Redis, events: redis.Redis, *, seed: int = 1) -> Server:
+    """A server on the snapshots of a folder."""
+    return Server(
         snapshots=SnapshotHolder(folder / "snapshots"),
         stream=EventStream(events, Spool(folder / "spool")),
         hot=hot,
         hot_background=hot,
         rng=Random(seed),
     )
-    made = Market(folder, server, hot, events)
+
+
+def market(folder: Path, hot: redis.Redis, events: redis.Redis, *, seed: int = 1) -> Market:
+    made = Market(folder, server(folder, hot, events, seed=seed), hot, events)
     made.publish()
     return made
 

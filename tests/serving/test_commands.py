@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
+from adplatform.campaigns import services
 from adplatform.core import clock, outbox
 from adplatform.core.models import Outbox
 from adplatform.events import ingest
@@ -83,19 +84,33 @@ def test_a_change_that_is_rolled_back_is_never_heard_of() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_publisher_acts_within_seconds_and_stops(tmp_path, process_environment) -> None:
+def test_an_edit_reaches_a_serving_process_within_five_seconds(
+    tmp_path, process_environment, hot, events
+) -> None:
+    creative = m.ad(line_item={"bid_micros": 500_000})
     process = start("publisher", process_environment | {"ADPLATFORM_VAR": str(tmp_path)})
-    snapshots = tmp_path / "snapshots"
+    server = m.server(tmp_path, hot, events)
+
+    def bid() -> int | None:
+        return server.snapshot.candidates[0].bid_micros if server.snapshot else None
+
     try:
         outbox.write("snapshot")
-        wait_for((snapshots / "current").exists)
-        first = (snapshots / "current").read_text()
-        outbox.write("snapshot")
-        assert wait_for(lambda: (snapshots / "current").read_text() != first) < 5
+        wait_for((tmp_path / "snapshots" / "current").exists)
+        server.start()
+        assert bid() == 500_000
+        services.save_line_item(
+            user=None,
+            campaign=creative.line_item.campaign,
+            line_item=creative.line_item,
+            bid_micros=700_000,
+        )
+        assert wait_for(lambda: bid() == 700_000) < 5
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
     finally:
         process.kill()
+        server.close()
 
 
 @pytest.mark.django_db(transaction=True)
