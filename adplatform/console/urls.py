@@ -7,6 +7,7 @@ from adplatform.console import (
     approvals,
     audit,
     categories,
+    delivery,
     invoices,
     jobs,
     learning,
@@ -20,6 +21,7 @@ from adplatform.console import (
     tenants,
     traffic,
     transfers,
+    trial,
 )
 
 app_name = "console"
@@ -49,6 +51,10 @@ urlpatterns = [
     path("categories/", categories.graph, name="categories"),
     path("categories/<slug:action>/", categories.change, name="category_change"),
     path("traffic/", traffic.traffic, name="traffic"),
+    path("delivery/", delivery.line_items, name="delivery"),
+    path("delivery/<uuid:public_id>/", delivery.line_item, name="line_item_delivery"),
+    path("delivery/<uuid:public_id>/chart.json", delivery.chart, name="delivery_chart"),
+    path("try/", trial.trial, name="trial"),
     path("money/", money.money, name="money"),
     path("money/deposit/", money.deposit, name="deposit"),
     path("money/verify/", money.verify, name="verify"),

@@ -20,6 +20,8 @@ MENU = [
     ("review", "console:review", _("Review queue"), "eye"),
     ("rules", "console:rules", _("Rules"), "scale"),
     ("traffic", "console:traffic", _("Traffic"), "activity"),
+    ("delivery", "console:delivery", _("Delivery"), "funnel"),
+    ("trial", "console:trial", _("Try a request"), "flask-conical"),
     ("money", "console:money", _("Money"), "wallet"),
     ("models", "console:models", _("Models"), "sparkles"),
     ("quality", "console:quality", _("Data"), "shield-check"),
