@@ -171,7 +171,7 @@ class _Run:
             if field.alive.any():
                 places = placement.count - len(picks)
                 picks.append(self.pick(placement.slot, field, chance.mix(seed, len(picks)), places))
-        field.refuse(NoAd.OUTBID, np.ones_like(field.alive))
+        field.refuse(NoAd.OUTBID, field.alive)
         outcome = Outcome(
             placement=placement,
             picks=tuple(picks),

@@ -101,7 +101,7 @@ def choose(
     else:
         believed, score, leader = pctr, mean, best
     chosen = chance.mix(seed, _UNIFORM) % size if is_uniform else leader
-    order = np.argsort(-score, kind="stable")
+    order = (-score).argsort(kind="stable")
     if order[0] != chosen:
         order = np.concatenate([[chosen], order[order != chosen]])
     return Choice(chosen, is_uniform, propensity, believed, order)
@@ -133,4 +133,4 @@ def _logistic(odds: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
 def tie_order(ids: IntArray, seed: int) -> IntArray:
     """An order of candidates that depends on their ids and the seed alone: who wins a tie is fixed for
     a decision, and fair over decisions."""
-    return np.argsort(chance.mixed(chance.mix(seed, _TIES), ids), kind="stable")
+    return chance.mixed(chance.mix(seed, _TIES), ids).argsort(kind="stable")

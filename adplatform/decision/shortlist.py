@@ -68,7 +68,7 @@ class _Stretches:
     def best(self, flags: BoolArray, wanted: int, share: float, lifts: FloatArray | None) -> IntArray:
         """At least `wanted` flagged rows, where there are as many; `share` of all are flagged."""
         promise = self._promise if lifts is None else self._promise + lifts[self._topic]
-        order = np.argsort(-promise, kind="stable")
+        order = (-promise).argsort(kind="stable")
         sizes = self._sizes[order]
         reach, needed = sizes.cumsum(), wanted / max(share, _LEAST)
         while True:
@@ -82,7 +82,7 @@ class _Stretches:
 
 def _places(starts: IntArray, sizes: IntArray, reach: IntArray) -> IntArray:
     """The numbers of all places in stretches; `reach` are the sizes summed up."""
-    places: IntArray = np.repeat(starts - reach + sizes, sizes)
+    places: IntArray = (starts - reach + sizes).repeat(sizes)
     places += np.arange(len(places))
     return places
 
@@ -117,13 +117,15 @@ def chosen(value: FloatArray, pays_per_click: BoolArray, ids: IntArray, ranked: 
         for side, places in ((clicks, of_clicks), (views, of_views))
         if places
     ]
-    return np.sort(np.concatenate(best))
+    found: IntArray = np.concatenate(best)
+    found.sort()
+    return found
 
 
 def _best(value: FloatArray, ids: IntArray, places: int) -> IntArray:
     if len(value) <= places:
         return np.arange(len(value))
-    order = np.argpartition(value, len(value) - places)
+    order = value.argpartition(len(value) - places)
     least = value[order[len(value) - places]]
     best: IntArray = order[len(value) - places :]
     if len(level := (value == least).nonzero()[0]) == 1:

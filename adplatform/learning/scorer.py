@@ -175,7 +175,7 @@ class RequestScorer:
         rows, X = self._built.get(slot.id, (None, None))
         if rows is None or X is None:
             return b""
-        found = np.flatnonzero(rows == row)
+        (found,) = (rows == row).nonzero()
         return X[found[0]].astype("<f4").tobytes() if len(found) else b""
 
     def features_among(self, slot: Slot, rows: IntArray) -> bytes:
@@ -270,5 +270,5 @@ def prior_ctr(raw: Mapping[str, Any], *, text_weight: float) -> FloatArray:
 
 
 def _site_vector(sites: Projected, site_id: int) -> Vectors | None:
-    row = int(sites.rows(np.array([site_id]))[0])
-    return sites.vectors[row] if row < len(sites.ids) else None
+    row = int(sites.ids.searchsorted(site_id))
+    return sites.vectors[row] if row < len(sites.ids) and sites.ids[row] == site_id else None
