@@ -36,6 +36,7 @@ from .types import (
     Outcome,
     Pick,
     Placement,
+    Ranking,
     Refused,
     Scorer,
     Scores,
@@ -177,6 +178,7 @@ class _Run:
             picks=tuple(picks),
             no_ad=None if picks else _latest(field.refused),
             refused=tuple(field.refused),
+            ranking=Ranking(field.rows, field.scores, field.bids.ecpm),
         )
         if self.request.explain:
             self.table += explained(

@@ -373,6 +373,15 @@ class TableRow:
     propensity: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Whom the models scored for one placement: snapshot rows, their scores, and what each offered (eCPM, micros)."""
+
+    rows: IntArray
+    scores: Scores
+    ecpm: FloatArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What one placement got: its picks in order, or none and `no_ad` says why."""
@@ -381,6 +390,7 @@ class Outcome:
     picks: tuple[Pick, ...]
     no_ad: NoAd | None
     refused: tuple[Refused, ...]
+    ranking: Ranking | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,29 @@
-"""Who else could have been chosen, of a sample of decisions: what off-policy estimates need beside the propensity.
+"""Of a sample of decisions: who else could have been chosen, for off-policy estimates, and the whole table, for people.
 
-The sample follows from the decision's seed, so that it depends neither on the ad nor on what came of it. No Django here.
+The sample follows from the decision's seed, so that it depends neither on the ad nor on what came of it. A choice that
+was kept can be made again, bit for bit. No Django here.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from adplatform import settings
 from adplatform.decision import chance
+from adplatform.decision.bitmaps import rows_of
 from adplatform.decision.candidates import CandidateSet
-from adplatform.decision.types import ChoiceSet, Slot
+from adplatform.decision.exploration import choose
+from adplatform.decision.pricing import price_micros
+from adplatform.decision.tally import WON
+from adplatform.decision.types import ChoiceSet, FloatArray, Outcome, Slot
 from adplatform.learning.scorer import RequestScorer
 
+MOST_REFUSED = 100  # ads that are named of those that one reason refused before ranking; all are counted
 _SAMPLE = -6  # a stream of chance of its own
 
 
@@ -42,3 +52,77 @@ def as_json(among: ChoiceSet, fixed: CandidateSet, scorer: RequestScorer, slot: 
         "budget": settings.EXPLORATION_BUDGET,
         "features": b64encode(scorer.features_among(slot, rows)).decode(),
     }
+
+
+def table_of(outcome: Outcome, fixed: CandidateSet) -> dict[str, Any]:
+    """The candidates of one placement: `ranked` has every scored ad with its numbers and outcome, `refused` counts the
+    others by reason and names some."""
+    ranking = outcome.ranking
+    late = {
+        row: one.reason.value for one in outcome.refused if one.rows is not None for row in one.rows.tolist()
+    }
+    late |= {pick.row: WON for pick in outcome.picks}
+    refused = {
+        one.reason.value: {
+            "count": one.count,
+            "creative": fixed.creative_id[rows_of(one.bits, len(fixed))[:MOST_REFUSED]].tolist(),
+        }
+        for one in outcome.refused
+        if one.rows is None
+    }
+    if ranking is None:
+        return {"ranked": {}, "refused": refused}
+    rows, scores = ranking.rows, ranking.scores
+    return {
+        "ranked": {
+            "creative": fixed.creative_id[rows].tolist(),
+            "line_item": fixed.line_item_id[rows].tolist(),
+            "outcome": [late.get(row, "") for row in rows.tolist()],
+            "text": _known(scores.text),
+            "pctr": _known(scores.pctr),
+            "pcvr": _known(scores.pcvr),
+            "ecpm_micros": _known(ranking.ecpm),
+        },
+        "refused": refused,
+    }
+
+
+def _known(values: FloatArray) -> list[float | None]:
+    return [
+        value if known else None for value, known in zip(values.tolist(), np.isfinite(values), strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Who was chosen, how probably, at which price (eCPM)."""
+
+    creative_id: int
+    propensity: float
+    price_micros: int
+
+
+def chosen_again(kept: Mapping[str, Any], *, floor_micros: int, bid_micros: int) -> Chosen:
+    """Make a kept choice once more, from its seed: the same ad at the same price, on the kind of machine that decided.
+    `bid_micros`: of the ad that was shown, which its price never exceeds."""
+    worth, pctr = np.array(kept["worth"]), np.array(kept["pctr"])
+    by_click = np.array(kept["by_click"], np.bool_)
+    factor = np.array(kept["factor"]) if "factor" in kept else None
+    choice = choose(
+        ids=np.array(kept["creative"], np.int64),
+        worth=worth if factor is None else worth * factor,
+        pctr=pctr,
+        sd=np.array(kept["sd"]),
+        pays_per_click=by_click,
+        seed=kept["seed"],
+        epsilon=kept["epsilon"],
+        budget=kept["budget"],
+    )
+    price = price_micros(
+        choice, worth=worth, pctr=pctr, pays_per_click=by_click, floor_micros=floor_micros, factor=factor
+    )
+    return Chosen(
+        kept["creative"][choice.chosen],
+        float(choice.propensity[choice.chosen]),
+        min(max(round(price), floor_micros), bid_micros),
+    )

@@ -211,8 +211,15 @@ class _Context:
         for entry in outcome.refused:
             refused[entry.reason.value] = refused.get(entry.reason.value, 0) + entry.count
         if not filled.shown:
-            return [self._record(slot, None, 0, refused, filled)]
-        return [self._record(slot, ad, number, refused, filled) for number, ad in enumerate(filled.shown)]
+            records = [self._record(slot, None, 0, refused, filled)]
+        else:
+            records = [
+                self._record(slot, ad, number, refused, filled) for number, ad in enumerate(filled.shown)
+            ]
+        if choices.is_kept(self.decision.seed):
+            table = choices.table_of(outcome, self.candidates)
+            records[0] = msgspec.structs.replace(records[0], candidate_table=table)
+        return records
 
     def _record(
         self, slot: Slot, shown: Shown | None, ordinal: int, refused: dict[str, int], filled: Filled
