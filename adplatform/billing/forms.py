@@ -81,7 +81,7 @@ class PayeeForm(forms.ModelForm):  # type: ignore[type-arg]
             "iban": gettext_lazy("IBAN"),
             "bic": gettext_lazy("BIC"),
         }
-        widgets = {"iban": forms.TextInput(attrs={"autocomplete": "off", "class": "num"})}
+        widgets = {"iban": forms.TextInput(attrs={"autocomplete": "off"})}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -89,7 +89,7 @@ def test_one_euro(serve, ask, monkeypatch) -> None:
     assert (found.violations, found.totals["EUR"]) == (
         [],
         dict.fromkeys(("billable_events", "hourly_statistics", "settled", "ledger"), EURO)
-        | {"not_yet_settled": 0},
+        | {"not_yet_settled": 0, "not_yet_returned": 0},
     )
     assert set(
         Budget.objects.filter(campaign=creative.line_item.campaign).values_list("spent_micros", flat=True)
