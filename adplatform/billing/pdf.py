@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import datetime
 from importlib.metadata import files, version
 from pathlib import Path
 
@@ -61,11 +62,15 @@ def _font(weight: int) -> Path:
 
 def _heading(pdf: FPDF, invoice: Invoice) -> None:
     _text(pdf, 20, f"{invoice.get_kind_display()} {invoice}", bold=True, height=10)
-    told = f"{invoice.month:%B %Y} · issued {invoice.issued_at:%d %B %Y}"
+    told = f"{invoice.month:%B %Y} · issued {_day(invoice.issued_at)}"
     _text(pdf, 10, told, grey=True)
     if invoice.corrects is not None:
-        _text(pdf, 10, f"Corrects {invoice.corrects} of {invoice.corrects.issued_at:%d %B %Y}", grey=True)
+        _text(pdf, 10, f"Corrects {invoice.corrects} of {_day(invoice.corrects.issued_at)}", grey=True)
     pdf.ln(6)
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B %Y}"
 
 
 def _parties(pdf: FPDF, invoice: Invoice) -> None:

@@ -14,8 +14,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from adplatform.billing import anchors, invoices, ledger, services
-from adplatform.billing.models import Entry, Posting
+from adplatform.billing import anchors, credit, invoices, ledger, payouts, services
+from adplatform.billing.models import Entry, Payee, Posting
 from adplatform.billing.verification import verify
 from adplatform.core import clock
 from tests import factories
@@ -132,3 +132,53 @@ def bean_check(path: Path) -> tuple[int, str]:
     command = [str(Path(sys.executable).with_name("bean-check")), "--no-cache", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr + done.stdout
+
+
+def tampered(table: str, statement: str) -> list[str]:
+    """The rules that are named after the owner of the tables changed a document."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE {table} DISABLE TRIGGER USER; {statement}"
+        )
+        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+    return [rule for rule, _ in named()]
+
+
+@pytest.mark.parametrize(
+    ("table", "statement", "rule"),
+    [
+        (
+            "billing_invoiceline",
+            "UPDATE billing_invoiceline SET micros = micros + 1",
+            "invoice_equals_its_lines",
+        ),
+        ("billing_invoice", "UPDATE billing_invoice SET number = 2", "invoice_numbers_have_no_gap"),
+        (
+            "billing_invoice",
+            "UPDATE billing_invoice SET tax_micros = 7, total_micros = net_micros + 7",
+            "invoice_vat_is_in_the_books",
+        ),
+        (
+            "billing_invoice",
+            "UPDATE billing_invoice SET posting_id = NULL",
+            "invoice_posting_has_its_invoice",
+        ),
+        ("billing_payout", "UPDATE billing_payout SET micros = micros + 1", "payout_equals_its_posting"),
+        (
+            "billing_payoutbatch",
+            "UPDATE billing_payoutbatch SET state = 'refused'",
+            "transit_holds_open_payouts",
+        ),
+        ("billing_hold", "UPDATE billing_hold SET state = 'released'", "holds_equal_the_held_money"),
+    ],
+)
+def test_a_changed_document_is_named(table: str, statement: str, rule: str) -> None:
+    market = Market(currency="EUR")
+    market.charge(90_000_001)
+    services.settle(at=NOON + timedelta(hours=1))
+    Payee.objects.create(organisation=market.publisher, holder="Paper", iban="AT611904300234573201")
+    invoices.issue_month(date(2026, 6, 1), at=NOON + 30 * DAY)
+    payouts.prepare(at=NOON + 60 * DAY)
+    credit.hold(market.advertiser, MICROS, key="1", reason="Dispute", by=None, at=NOON)
+    assert named() == []
+    assert rule in tampered(table, statement)
