@@ -379,7 +379,7 @@ class ReasonOut(Schema):
 
 class ExplanationOut(Schema):
     """Why an ad was shown. Log odds: base + Σ groups + level = logit(pctr); eCPM amounts in micros. `factor`: by how much
-    rules of the platform let its worth count when ads were ranked (1 without one)."""
+    rules of the platform and a site's wish for variety let its worth count when ads were ranked (1 without)."""
 
     decision_id: UUID
     served_at: datetime

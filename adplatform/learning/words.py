@@ -183,7 +183,9 @@ def _offer(told: Explanation) -> str:
             "the price depends on the second."
         ) % {"n": f"{_could_stand(decision):,}"}
         if decision.factor != 1:
-            words += " " + _("Our own rules for this place let it count for more or less than that.")
+            words += " " + _(
+                "Our own rules for this place, or what you had seen this week, let it count for more or less than that."
+            )
         return words
     return _("No other ad that fitted offered enough for this place.")
 
@@ -263,8 +265,8 @@ def auction(told: Explanation) -> str:
         words = _("Your bid was worth %(bid)s and no other met the floor of %(floor)s. Price: %(price)s.")
     if found.factor != 1:
         words += " " + _(
-            "A rule of the platform let your ad count %(factor)s times its worth when ads were ranked; it never raises "
-            "the price."
+            "A rule of the platform, or the site's wish for variety, let your ad count %(factor)s times its worth when ads "
+            "were ranked; neither raises the price."
         )
     return words % (amounts | {"factor": f"{found.factor:g}"})
 
