@@ -53,7 +53,7 @@ def specs(*, port: int, ads_port: int) -> tuple[Spec, ...]:
 
 def _granian(application: str, port: int, *, threads: int) -> tuple[str, ...]:
     """``CONNECTIONS`` counts idle ones too: were it small, silent clients could lock everybody else out. A process that dies
-    is replaced while its clients wait in the listening socket's queue."""
+    is replaced at once; until it listens, in some seconds, connections are refused."""
     return (
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--blocking-threads", str(threads), "--blocking-threads-idle-timeout", "600",
