@@ -10,25 +10,38 @@ from pydantic import ValidationError
 
 from adplatform.accounts.models import Organisation
 from adplatform.api.auth import Key, Signed, key_of, organisation_of, signing_secret
-from adplatform.api.schemas import ConversionEvent, ConversionsIn, ConversionsOut
+from adplatform.api.schemas import AdjustmentsIn, ConversionEvent, ConversionsIn, ConversionsOut
 from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
-from adplatform.events.services import Report, Result, record_conversions
+from adplatform.events.services import Change, Report, Result, adjust_conversions, record_conversions
 from adplatform.serving.tokens import click_of
 
 SCOPE = "conversions"
 
 
-def conversions(request: HttpRequest, payload: ConversionsIn) -> dict[str, Any]:
-    """Report up to 1,000 conversions. Reporting again changes nothing."""
+def conversions(request: HttpRequest, payload: ConversionsIn, dry_run: bool = False) -> dict[str, Any]:
+    """Report up to 1,000 conversions. Reporting again changes nothing; `dry_run` stores nothing."""
     advertiser = organisation_of(request, Organisation.Kind.ADVERTISER)
     reports, results = _read(payload.events)
     recorded = record_conversions(
-        advertiser=advertiser, reports=[report for _place, report in reports], at=clock.now()
+        advertiser=advertiser,
+        reports=[report for _place, report in reports],
+        at=clock.now(),
+        dry_run=dry_run,
     )
     for (place, _report), result in zip(reports, recorded, strict=True):
         results[place] = result
-    in_order = [results[place] for place in sorted(results)]
+    return _told([results[place] for place in sorted(results)])
+
+
+def adjustments(request: HttpRequest, payload: AdjustmentsIn, dry_run: bool = False) -> dict[str, Any]:
+    """Take conversions back, or say what they are worth now; the latest `occurred_at` holds."""
+    advertiser = organisation_of(request, Organisation.Kind.ADVERTISER)
+    changes = [Change(**one.model_dump()) for one in payload.adjustments]
+    return _told(adjust_conversions(advertiser=advertiser, changes=changes, at=clock.now(), dry_run=dry_run))
+
+
+def _told(in_order: list[Result]) -> dict[str, Any]:
     counted = [result.status for result in in_order]
     return {
         "recorded": counted.count("recorded"),
@@ -56,6 +69,9 @@ def router() -> Router:
     """One for each place where conversions are received."""
     made = Router(tags=["conversions"])
     made.post("/conversions", response=ConversionsOut, auth=[Key(SCOPE), Signed(SCOPE)])(conversions)
+    made.post("/conversions/adjustments", response=ConversionsOut, auth=[Key(SCOPE), Signed(SCOPE)])(
+        adjustments
+    )
     return made
 
 

@@ -24,7 +24,7 @@ READ = Key("read")
 By = Literal["day", "campaign", "line_item", "creative", "site", "slot", "category"]
 Row = tuple[str, str, Totals]  # key, name, numbers
 
-SHARED = ("impressions", "views", "clicks", "conversions", "ctr", "viewability")
+SHARED = ("impressions", "views", "clicks", "conversions", "ctr", "measurable", "viewability")
 ADVERTISERS = (
     "spend_micros",
     "revenue_micros",

@@ -275,6 +275,7 @@ class NumbersOut(Schema):
     revenue_micros: int | None = None
     earned_micros: int | None = None
     ctr: float | None
+    measurable: float | None
     viewability: float | None
     cvr: float | None = None
     cpc_micros: int | None = None
@@ -344,6 +345,16 @@ class ConversionsIn(Read):
     events: Annotated[list[Any], Field(min_length=1, max_length=1_000)]
 
 
+class AdjustmentIn(Read):
+    """What became of a conversion: `value_micros` is what it is worth now; without it, it is taken back."""
+
+    event_id: Annotated[str, Field(max_length=120)]
+    action: Annotated[str, Field(max_length=60)]
+    adjustment_id: Annotated[str, Field(max_length=120)]
+    occurred_at: AwareDatetime
+    value_micros: Annotated[int, Field(ge=0, le=2**62, strict=True)] | None = None
+
+
 class ConversionEvent(Read):
     event_id: Annotated[str, Field(min_length=1, max_length=120)]
     action: Annotated[str, Field(min_length=1, max_length=60)]
@@ -352,6 +363,12 @@ class ConversionEvent(Read):
     user_id: Annotated[str, Field(max_length=200)] = ""
     value_micros: Annotated[int, Field(ge=0, le=2**62, strict=True)] | None = None
     currency: Annotated[str, Field(max_length=3)] = ""
+
+
+class AdjustmentsIn(Read):
+    """Up to 1,000 adjustments; each is judged alone."""
+
+    adjustments: Annotated[list[AdjustmentIn], Field(min_length=1, max_length=1_000)]
 
 
 class ConversionResult(Schema):

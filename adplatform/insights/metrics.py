@@ -111,6 +111,7 @@ class Totals:
 
     impressions: int = 0
     billable_impressions: int = 0
+    measured: int = 0
     views: int = 0
     clicks: int = 0
     billable_clicks: int = 0
@@ -134,8 +135,14 @@ class Totals:
         return _ratio(self.clicks, self.impressions)
 
     @property
+    def measurable(self) -> float | None:
+        """Of the impressions those whose view the tag could measure."""
+        return _ratio(self.measured, self.impressions)
+
+    @property
     def viewability(self) -> float | None:
-        return _ratio(self.views, self.impressions)
+        """Views of the measured impressions; of all where none is known to be measured, as from a publisher's own code."""
+        return _ratio(self.views, self.measured or self.impressions)
 
     @property
     def cvr(self) -> float | None:

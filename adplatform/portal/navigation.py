@@ -12,6 +12,7 @@ ADVERTISER: list[Entry] = [
     ("campaigns", "portal:campaigns", _("Campaigns"), "megaphone"),
     ("creatives", "portal:creatives", _("Creatives"), "image"),
     ("reports", "portal:reports", _("Reports"), "chart-line"),
+    ("attribution", "portal:attribution", _("Attribution"), "git-fork"),
     ("billing", "portal:billing", _("Billing"), "wallet"),
 ]
 PUBLISHER: list[Entry] = [

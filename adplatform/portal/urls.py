@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from adplatform.portal import account, home, visitor
 from adplatform.portal.advertiser import (
+    attribution,
     billing,
     campaigns,
     charts,
@@ -36,6 +37,9 @@ _ADVERTISER = [
     path("overview/", overview.overview, name="overview"),
     path("settings/cap/", editing.advertiser_cap, name="advertiser_cap"),
     path("charts/roi.json", charts.roi, name="chart_roi"),
+    path("attribution/", attribution.attribution, name="attribution"),
+    path("attribution/chart.json", attribution.figure, name="attribution_chart"),
+    path("attribution/upload/", attribution.upload, name="attribution_upload"),
     path("campaigns/", campaigns.campaign_list, name="campaigns"),
     path("campaigns/new/", wizard.goal, name="campaign_new"),
     path("campaigns/<uuid:public_id>/", campaigns.campaign_page, name="campaign"),

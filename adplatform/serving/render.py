@@ -89,6 +89,7 @@ def _content(text: AdText) -> dict[str, object]:
         "call_to_action": text.call_to_action,
         "advertiser": text.advertiser,
         "label": "Ad",
+        "format": text.format,
         "width": text.width,
         "height": text.height,
     }
