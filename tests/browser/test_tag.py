@@ -100,8 +100,9 @@ def test_an_ad_is_shown_seen_and_clicked(slot, ads, publish_page, browser: Brows
     decision = stored(AdDecision, events)
     assert (decision.keywords, decision.language) == ("trail, running", "en")
     assert len(decision.visitor) == 32
-    assert stored(Impression, events).decision_id == decision.decision_id
-    view = stored(View, events)
+    impression, view = stored(Impression, events), stored(View, events)
+    assert impression.decision_id == decision.decision_id
+    assert (impression.seen, view.seen) == ("yes", "display50")
     assert (view.occurred_at - decision.served_at).total_seconds() >= 1
 
     context.route("https://shop.example/**", lambda route: route.fulfill(status=200, body="shop"))

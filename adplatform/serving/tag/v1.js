@@ -20,19 +20,47 @@
 
   const count = (url) => { new Image(1, 1).src = url; };
 
-  // Half of the ad in view for one second without a break, in a tab that is looked at (MRC).
-  const whenSeen = (frame, seen) => {
+  // What the MRC calls viewable: half of the pixels (30 % of ads of 242,500 and more) in view for one second without a
+  // break, of a video half for two, in a window that has the focus. The name travels with the view.
+  const LARGE = 242500;
+  const standardOf = (frame, ad) => {
+    if (ad.content.format === "video") return { name: "video50", share: 0.5, wait: 2000 };
+    const large = frame.offsetWidth * frame.offsetHeight >= LARGE;
+    return large ? { name: "display30", share: 0.3, wait: 1000 } : { name: "display50", share: 0.5, wait: 1000 };
+  };
+
+  const whenSeen = (frame, standard, seen) => {
     let timer = null;
     const stop = () => { clearTimeout(timer); timer = null; };
     const observer = new IntersectionObserver((entries) => {
-      const visible = entries[entries.length - 1].intersectionRatio >= 0.5 && !document.hidden;
+      const looked = !document.hidden && (document.hasFocus() || document.activeElement === frame);
+      const visible = entries[entries.length - 1].intersectionRatio >= standard.share && looked;
       if (!visible) return stop();
-      if (timer === null) timer = setTimeout(() => { observer.disconnect(); document.removeEventListener("visibilitychange", again); seen(); }, 1000);
-    }, { threshold: [0, 0.5, 1] });
+      if (timer === null) timer = setTimeout(() => { observer.disconnect(); changes.forEach(([on, name]) => on.removeEventListener(name, again)); seen(); }, standard.wait);
+    }, { threshold: [0, 0.3, 0.5, 1] });
     const again = () => { stop(); observer.unobserve(frame); observer.observe(frame); };
-    document.addEventListener("visibilitychange", again);
+    const changes = [[document, "visibilitychange"], [window, "focus"], [window, "blur"]];
+    changes.forEach(([on, name]) => on.addEventListener(name, again));
     observer.observe(frame);
   };
+
+  // Whether anybody could see the place: "hidden" without size or display or where no scrolling reaches, "stacked" below
+  // another of our ads, "yes" where a view can be measured, "" where it cannot.
+  const placed = (frame) => {
+    const box = frame.getBoundingClientRect();
+    const style = getComputedStyle(frame);
+    const away = box.right + scrollX <= 0 || box.bottom + scrollY <= 0;
+    if (box.width < 2 || box.height < 2 || away || style.visibility === "hidden" || Number(style.opacity) === 0) return "hidden";
+    const covers = (other) => {
+      const over = other.getBoundingClientRect();
+      const width = Math.min(box.right, over.right) - Math.max(box.left, over.left);
+      const height = Math.min(box.bottom, over.bottom) - Math.max(box.top, over.top);
+      return width > 0 && height > 0 && width * height >= 0.5 * box.width * box.height;
+    };
+    if (frames.some((other) => other !== frame && other.isConnected && covers(other))) return "stacked";
+    return typeof IntersectionObserver === "function" ? "yes" : "";
+  };
+  const frames = [];
 
   const framed = (title, { width, height }, more = "") => {
     const frame = document.createElement("iframe");
@@ -47,9 +75,13 @@
   const show = (place, ad) => {
     const frame = framed("Advertisement", ad.content);
     frame.addEventListener("load", () => {
-      count(ad.impression_url);
-      whenSeen(frame, () => count(ad.view_url));
+      const place = placed(frame);
+      count(place ? `${ad.impression_url}?m=${place}` : ad.impression_url);
+      if (place !== "yes") return;
+      const standard = standardOf(frame, ad);
+      whenSeen(frame, standard, () => count(`${ad.view_url}?m=${standard.name}`));
     }, { once: true });
+    frames.push(frame);
     frame.srcdoc = ad.html;
     place.appendChild(frame);
   };
@@ -94,5 +126,8 @@
     }
   };
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", ask); else ask();
+  // A page that the browser renders in advance asks when somebody comes to see it.
+  if (document.prerendering) document.addEventListener("prerenderingchange", ask, { once: true });
+  else if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", ask);
+  else ask();
 })();
