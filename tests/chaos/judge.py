@@ -137,7 +137,12 @@ def report(fault: str, platform: Platform, readers: Readers, *, lifted: float, s
         worst=worst.seconds * 1000,
         worst_alone=alone * 1000,
         wrong=readers.wrong,
-        notes=", ".join(f"{count} × {what}" for what, count in readers.broken.items()),
+        notes=", ".join(
+            [
+                f"worst {worst.at - lifted:+.1f} s from its end",
+                *(f"{count} × {what}" for what, count in readers.broken.items()),
+            ]
+        ),
     )
 
 
