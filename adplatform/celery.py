@@ -35,6 +35,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "explain_ads": crontab(minute="20"),
     "filter_traffic": crontab(minute="35"),
     "write_anchors": crontab(minute="25", hour="0"),
+    "fold_delivery": crontab(minute="15", hour="1"),
     "examine_data": crontab(minute="30", hour="1"),
     "rate_creatives": crontab(minute="45", hour="1"),
     "credit_conversions": crontab(minute="15", hour="1"),

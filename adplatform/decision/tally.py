@@ -26,7 +26,7 @@ import numpy as np
 from .bitmaps import bits_of
 from .candidates import CandidateSet
 from .reasons import NoAd
-from .types import IntArray, Outcome
+from .types import IntArray, Outcome, Refused
 
 WON = "won"
 NOT_ASKED = frozenset({NoAd.WRONG_FORMAT, NoAd.CURRENCY})  # the placement did not ask for such an ad
@@ -114,7 +114,7 @@ class Tally:
         self._lock = threading.Lock()
         self._line_items: LineItems | None = None
         self._waiting: list[tuple[Sequence[Outcome], CandidateSet, datetime, str]] = []
-        self._pages: dict[tuple[datetime, str], _Page] = {}
+        self._pages: dict[tuple[int, str], _Page] = {}
         self._closed: list[Counted] = []
 
     def prepare(self, fixed: CandidateSet) -> None:
@@ -144,20 +144,21 @@ class Tally:
         waiting, self._waiting = self._waiting, []
         by_page: dict[_Page, list[Outcome]] = defaultdict(list)
         for outcomes, fixed, at, source in waiting:
-            page = self._page(fixed, _hour_of(at), source)
-            by_page[page] += [one for one in outcomes if one.placement.slot is not None]
+            by_page[self._page(fixed, at, source)] += outcomes
         for page, asked in by_page.items():
             page.count(asked)
 
-    def _page(self, fixed: CandidateSet, hour: datetime, source: str) -> _Page:
-        page = self._pages.get((hour, source))
+    def _page(self, fixed: CandidateSet, at: datetime, source: str) -> _Page:
+        key = (int(at.timestamp()) // 3_600, source)
+        page = self._pages.get(key)
         if page is not None and page.line_items.fixed is fixed:
             return page
         if page is not None or len(self._pages) >= _MOST_PAGES:
             self._close()
         if self._line_items is None or self._line_items.fixed is not fixed:
             self._line_items = LineItems(fixed)
-        page = self._pages[hour, source] = _Page(self._line_items, hour, source)
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        page = self._pages[key] = _Page(self._line_items, hour, source)
         return page
 
     def _close(self) -> None:
@@ -176,12 +177,16 @@ class _Page:
     def count(self, outcomes: Iterable[Outcome]) -> None:
         bitmaps: dict[NoAd, list[int]] = defaultdict(list)
         late: list[tuple[IntArray, int, int]] = []
-        sort = self._sort_whole if self.line_items.lower else self._sort_single
         for number, outcome in enumerate(outcomes):
-            sort(outcome, bitmaps)
+            if outcome.placement.slot is None:
+                continue
+            stopped: list[Refused] = []
             for refused in outcome.refused:
-                if refused.rows is not None:
+                if refused.rows is None:
+                    stopped.append(refused)
+                else:
                     late.append((refused.rows, _CODE[refused.reason], number))
+            self._sort(stopped, bitmaps)
             if outcome.picks:
                 late.append((np.array([pick.row for pick in outcome.picks]), _WON, number))
         for reason, held in bitmaps.items():
@@ -189,24 +194,22 @@ class _Page:
         if late:
             self._late.append(self._furthest(late))
 
-    def _sort_single(self, outcome: Outcome, bitmaps: dict[NoAd, list[int]]) -> None:
-        """Every line item has one ad: its reason is the ad's."""
-        for refused in outcome.refused:
-            if refused.rows is None and refused.reason not in NOT_ASKED:
-                bitmaps[refused.reason].append(refused.bits)
-
-    def _sort_whole(self, outcome: Outcome, bitmaps: dict[NoAd, list[int]]) -> None:
-        """A line item meets the reason that stops the last of its ads."""
-        alive = self.line_items.everybody
-        stopped = [one for one in outcome.refused if one.rows is None]
+    def _sort(self, stopped: Sequence[Refused], bitmaps: dict[NoAd, list[int]]) -> None:
+        """Who was not ranked: a line item meets the reason that stops the last of its ads."""
+        if not self.line_items.lower:  # all have one ad: its reason is theirs
+            for one in stopped:
+                if one.reason not in NOT_ASKED:
+                    bitmaps[one.reason].append(one.bits)
+            return
+        alive, any_of = self.line_items.everybody, self.line_items.any_of
         for one in stopped:
             if one.reason in NOT_ASKED:
                 alive ^= one.bits
-        before = self.line_items.any_of(alive)
+        before = any_of(alive)
         for one in stopped:
             if one.reason not in NOT_ASKED:
                 alive ^= one.bits
-                after = self.line_items.any_of(alive)
+                after = any_of(alive)
                 bitmaps[one.reason].append(before ^ after)
                 before = after
 
@@ -247,7 +250,3 @@ class _Page:
             advertiser=line_items.fixed.advertiser_id[ads],
             counts=table[met],
         )
-
-
-def _hour_of(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)

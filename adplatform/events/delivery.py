@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from . import bulk
+from .models import DeliveryHour
 from .records import Tallied
 
 HOURS_KEPT = timedelta(days=14)  # then the hours of a day become one row
@@ -86,3 +87,8 @@ def shrink(*, at: datetime) -> tuple[int, int]:
         forgotten = cursor.rowcount
         cursor.execute("DELETE FROM events_tallyreport WHERE hour < %s", [at - HOURS_KEPT])
     return folded, forgotten
+
+
+def foldable(*, at: datetime) -> int:
+    """How many rows are old enough to be folded."""
+    return DeliveryHour.objects.filter(hour__lt=at - HOURS_KEPT).count()

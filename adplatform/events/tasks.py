@@ -68,3 +68,20 @@ def credit_conversions(*, at: datetime, slot: datetime, dry_run: bool, progress:
         progress(done, len(advertisers))
     words = f"{changed:,} credits changed over {len(advertisers):,} advertisers."
     return Outcome(words, {"credits": changed, "advertisers": len(advertisers)})
+
+
+@job(
+    "fold_delivery",
+    title="Fold old hours of delivery",
+    description="Makes one row of each day's counted opportunities once they are two weeks old.",
+)
+def fold_delivery(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from . import delivery
+
+    if dry_run:
+        hours = delivery.foldable(at=at)
+        return Outcome(f"Would fold {hours:,} hours of line items.", {"hours": hours})
+    days, forgotten = delivery.shrink(at=at)
+    return Outcome(
+        f"Wrote {days:,} days, forgot {forgotten:,} old rows.", {"days": days, "forgotten": forgotten}
+    )

@@ -15,14 +15,14 @@ import numpy as np
 
 from adplatform import settings
 from adplatform.decision import chance
-from adplatform.decision.bitmaps import rows_of
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.exploration import choose
 from adplatform.decision.pricing import price_micros
 from adplatform.decision.tally import WON
-from adplatform.decision.types import ChoiceSet, FloatArray, Outcome, Slot
+from adplatform.decision.types import ChoiceSet, FloatArray, IntArray, Outcome, Slot
 from adplatform.learning.scorer import RequestScorer
 
+TABLE_SHARE = 0.2  # of those decisions: the whole table is larger than the choice set
 MOST_REFUSED = 100  # ads that are named of those that one reason refused before ranking; all are counted
 _SAMPLE = -6  # a stream of chance of its own
 
@@ -30,6 +30,11 @@ _SAMPLE = -6  # a stream of chance of its own
 def is_kept(seed: int) -> bool:
     """Whether the choice sets of the decision with this seed are kept."""
     return chance.share(chance.mix(seed, _SAMPLE)) < settings.CHOICE_SETS_LOGGED
+
+
+def is_table_kept(seed: int) -> bool:
+    """Whether the decision with this seed also keeps all its candidates."""
+    return chance.share(chance.mix(seed, _SAMPLE)) < settings.CHOICE_SETS_LOGGED * TABLE_SHARE
 
 
 def as_json(among: ChoiceSet, fixed: CandidateSet, scorer: RequestScorer, slot: Slot) -> dict[str, Any]:
@@ -65,7 +70,7 @@ def table_of(outcome: Outcome, fixed: CandidateSet) -> dict[str, Any]:
     refused = {
         one.reason.value: {
             "count": one.count,
-            "creative": fixed.creative_id[rows_of(one.bits, len(fixed))[:MOST_REFUSED]].tolist(),
+            "creative": fixed.creative_id[_first_rows(one.bits, len(fixed))].tolist(),
         }
         for one in outcome.refused
         if one.rows is None
@@ -85,6 +90,15 @@ def table_of(outcome: Outcome, fixed: CandidateSet) -> dict[str, Any]:
         },
         "refused": refused,
     }
+
+
+def _first_rows(bits: int, size: int) -> IntArray:
+    """The first rows of a bitmap: only the bytes that hold them are unpacked."""
+    raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
+    held = np.flatnonzero(raw != 0)[:MOST_REFUSED]  # of flags, since nonzero is slow on other types
+    found = np.unpackbits(raw[held], bitorder="little").nonzero()[0]
+    rows: IntArray = held[found >> 3] * 8 + (found & 7)
+    return rows[:MOST_REFUSED]
 
 
 def _known(values: FloatArray) -> list[float | None]:

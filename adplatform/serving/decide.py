@@ -216,7 +216,7 @@ class _Context:
             records = [
                 self._record(slot, ad, number, refused, filled) for number, ad in enumerate(filled.shown)
             ]
-        if choices.is_kept(self.decision.seed):
+        if choices.is_table_kept(self.decision.seed):
             table = choices.table_of(outcome, self.candidates)
             records[0] = msgspec.structs.replace(records[0], candidate_table=table)
         return records

@@ -11,6 +11,7 @@ from adplatform.events import delivery, ingest
 from adplatform.events.models import DeliveryHour, TallyReport
 from adplatform.events.records import Tallied, pack
 from adplatform.events.stream import FIELD, STREAM
+from adplatform.events.tasks import fold_delivery
 from tests import factories
 from tests.factories import NOON
 
@@ -67,7 +68,9 @@ def test_old_hours_become_one_row_of_the_local_day_and_change_no_sum(events: red
     for number, hour in enumerate(hours):
         carry(events, report(number, [[7, 3, owner.pk, number, 1, 0]], hour=hour))
     carry(events, report(9, [[7, 3, owner.pk, 1, 0, 0]]))
-    assert delivery.shrink(at=NOON) == (2, 0)
+    when = {"at": NOON, "slot": NOON, "progress": lambda done, total: None}
+    assert fold_delivery(dry_run=True, **when).counts == {"hours": 4}
+    assert fold_delivery(dry_run=False, **when).counts == {"days": 2, "forgotten": 0}
     days = DeliveryHour.objects.order_by("hour").values_list("hour", "outcomes")
     assert list(days) == [
         (datetime(2026, 5, 9, 4, tzinfo=UTC), {"outbid": 1}),

@@ -28,6 +28,7 @@ def explain(decision: AdDecision | str, *options: str) -> str:
 def decided(serve, ask, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Forty decisions of a market with every kind of bid, all of them kept."""
     monkeypatch.setattr(settings, "CHOICE_SETS_LOGGED", 1.0)
+    monkeypatch.setattr(choices, "TABLE_SHARE", 1.0)
     chance = Random(3)
     for number in range(12):
         strategy = ("manual_cpc", "manual_cpm", "maximise_clicks", "target_cpa")[number % 4]
