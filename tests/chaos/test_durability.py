@@ -150,7 +150,7 @@ def test_nothing_acknowledged_is_lost_or_counted_twice(platform: Platform, secon
     platform.restart_servers()
     waited = judge.wait_until_drained(platform)
     assert waited <= EMPTY_AFTER_SECONDS
-    assert len(senders.acknowledged) > RATE * seconds * 0.3  # it was no fight against a wall
+    assert len(senders.acknowledged) > RATE * seconds * 0.1  # it was no fight against a wall
 
     for kind in ("impression", "view"):
         held = {
