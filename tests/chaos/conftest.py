@@ -12,9 +12,9 @@ from tests.launcher.conftest import _machine
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "5"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def platform() -> Iterator[platforms.Platform]:
-    """One platform for all faults of a module: each finds it well and leaves it well."""
+    """One platform for all faults: each finds it well and leaves it well."""
     for machine in _machine():
         with platforms.running(machine) as running:
             yield running
