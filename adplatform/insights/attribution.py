@@ -24,7 +24,7 @@ NAMES = {
     "position": gettext_lazy("Position"),
     "data_driven": gettext_lazy("Data-driven"),
 }
-_META = ("spend", "revenue", "roas", "prev", "ok", "warn")  # colours of the page, one per model
+_META = tuple(str(place) for place in range(1, 7))  # the page's six colours, one per model
 SHOWN_CAMPAIGNS = 8
 
 
