@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -139,11 +139,19 @@ class Shown:
 
 @operator_page
 def trial(request: HttpRequest) -> HttpResponse:
-    form = TrialForm(request.POST or None)
+    form = TrialForm(_said(request) if request.method == "POST" else None)
     context: dict[str, Any] = {"section": "trial", "form": form, "slots": _slots()}
     if form.is_valid():
         context |= _tried(form, clock.now())
     return render(request, "console/trial.html", context, status=422 if form.errors else 200)
+
+
+def _said(request: HttpRequest) -> QueryDict:
+    """The fields; a line item that was pressed in the table goes before the one in its field."""
+    said = request.POST.copy()
+    if "look" in said:
+        said["line_item"] = request.POST.get("look", "")
+    return said
 
 
 def _tried(form: TrialForm, now: datetime) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from psycopg2 import sql
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns.models import LineItem
 from adplatform.core.money import BASIS_POINTS, format_micros
+from adplatform.core.tenants import platform
 from adplatform.decision.tally import WON
 from adplatform.insights.charts import Figure, finished
 from adplatform.insights.delivery_words import ADVICE, SHORT
@@ -171,6 +172,7 @@ def advice(
     return Advice(part, text)
 
 
+@platform()  # auctions that others won
 def raise_to_win(line_item: LineItem, range: Range) -> float | None:
     """By how much its bid would have had to count more to win half of the auctions that it lost; None where the sample
     of decisions holds too few of them. From the choice sets: the best other offer over its own, in each."""
@@ -256,7 +258,7 @@ def funnel_figure(found: Funnel) -> Figure:
     axis = {"fixedrange": True, "automargin": True, "ticks": "", "zeroline": False}
     largest = max((part.share for part in parts), default=1.0)
     layout = {
-        "xaxis": axis | {"tickformat": ".0%", "nticks": 5, "range": [0, min(largest * 1.18, 1.15)]},
+        "xaxis": axis | {"tickformat": ".0%", "nticks": 5, "range": [0, largest * 1.3]},
         "yaxis": axis
         | {"showgrid": False, "categoryorder": "array", "categoryarray": [part.words for part in parts]},
         "bargap": 0.3,

@@ -67,7 +67,9 @@ def test_an_operator_sees_winner_price_reasons_and_every_rule_and_nothing_is_cou
     for words in ("contextual", "Outbid", "Another ad won the auction.", "Every rule about the line item"):
         assert words in page
     assert page.count("Refuses") == 1  # its country, and nothing else
-    winning = op.post(URL, given | {"line_item": winner.line_item.public_id}).content.decode()
+    winning = op.post(
+        URL, given | {"look": winner.line_item.public_id}
+    ).content.decode()  # pressed in the table
     assert "Refuses" not in winning
     market.server.flush()
     pipeline.drain_all(market.events, None)
