@@ -23,7 +23,7 @@ import redis
 from adplatform import settings
 from adplatform.serving.server import Server
 
-from . import limits, load, market, stages
+from . import limits, load, market, picture, stages
 
 SIZES = (1_000, 10_000, 100_000)
 QUESTIONS = 500
@@ -43,6 +43,7 @@ def main() -> None:
         "--compared", type=int, default=COMPARED, help="requests decided by exhaustive ranking, too"
     )
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--picture", type=Path, help="write the stages as an SVG")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.inside:
@@ -56,6 +57,8 @@ def main() -> None:
             print(table(results[-1]), flush=True)
     if chosen.json:
         print(json.dumps(results))
+    if chosen.picture:
+        chosen.picture.write_text(picture.drawn(results))
 
 
 def inside(lines: list[str], chosen: argparse.Namespace) -> dict[str, Any]:
