@@ -29,7 +29,7 @@ RATE = 30.0  # visits a second: each is a decision, an impression, and for three
 BEFORE_SECONDS = 1.5
 RECOVERY_SECONDS, OVERLOAD_RECOVERY_SECONDS = 10.0, 30.0
 OVERLOAD = 5.0
-IN_EVERY_RUN = {"hot_killed", "events_frozen", "postgres_stopped", "ads_worker_killed", "disk_full"}
+IN_EVERY_RUN = {"hot_killed", "events_frozen", "postgres_stopped", "disk_full"}
 RESTARTS = {
     "ads_worker_killed",
     "ads_killed",
