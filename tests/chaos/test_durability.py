@@ -38,7 +38,8 @@ _BACKENDS = (
 
 
 def kill_ingest(platform: Platform) -> None:
-    os.killpg(int((platform.machine.var / "run" / "ingest.pid").read_text()), signal.SIGKILL)
+    with suppress(FileNotFoundError, ProcessLookupError):  # it is being started
+        os.killpg(int((platform.machine.var / "run" / "ingest.pid").read_text()), signal.SIGKILL)
 
 
 def kill_a_backend(platform: Platform) -> None:
