@@ -148,6 +148,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "adplatform.accounts.middleware.NameMembers",
+    "adplatform.api.middleware.InsideTenant",
 ]
 ROOT_URLCONF = "adplatform.urls"
 WSGI_APPLICATION = "adplatform.wsgi.application"

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +40,15 @@ from deploy import browser  # noqa: E402
 # Loads the settings, after which pytest-django sets Django up. Facts and the ledger refuse TRUNCATE, except in a
 # database called test_… by a session that asks for it: pytest-django empties tables so.
 settings.DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c adplatform.maintenance=on"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The test database with its roles and policies, as every start of the platform makes them."""
+    from adplatform.core import roles
+
+    with django_db_blocker.unblock():
+        roles.apply()
 
 
 def _empty_client(url: str) -> Iterator[redis.Redis]:

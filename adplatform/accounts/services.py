@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from adplatform.accounts import keys
 from adplatform.accounts.models import ApiKey, AuditEntry, Membership, Organisation, User
+from adplatform.core.tenants import platform
 
 
 class AccountsError(Exception):
@@ -64,7 +65,8 @@ def update_organisation(*, user: User, organisation: Organisation, name: str, ti
 @transaction.atomic
 def add_member(*, user: User, organisation: Organisation, email: str, role: str) -> Membership:
     """Give a person who has signed up a role."""
-    person = User.objects.filter(email__iexact=email, is_active=True).first()
+    with platform():  # who is no member yet is nobody's
+        person = User.objects.filter(email__iexact=email, is_active=True).first()
     if person is None:
         raise AccountsError(_("Nobody has signed up with this address yet. Ask them to sign up first."))
     membership, created = Membership.objects.get_or_create(

@@ -20,6 +20,7 @@ from adplatform.accounts.models import ApiKey, Organisation
 from adplatform.accounts.services import authenticate
 from adplatform.api.problems import ProblemError
 from adplatform.core import clock
+from adplatform.core.tenants import tenant
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 SIGNATURE_AGE = timedelta(minutes=5)
@@ -104,6 +105,7 @@ def _admitted(request: HttpRequest, key: ApiKey, scope: str, at: datetime) -> Ap
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=at - USE_NOTED_EVERY)
     ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=at)
     request.auth = key  # type: ignore[attr-defined]
+    request.walls.enter_context(tenant(key.organisation))  # type: ignore[attr-defined]
     return key
 
 

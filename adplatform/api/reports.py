@@ -14,6 +14,7 @@ from adplatform.api.problems import ProblemError
 from adplatform.api.schemas import DeliveryOut, ReportOut
 from adplatform.campaigns.models import Campaign, Creative, LineItem
 from adplatform.core import clock
+from adplatform.core.tenants import platform
 from adplatform.insights import delivery, queries
 from adplatform.insights.export import ADVERTISER_COLUMNS, PUBLISHER_COLUMNS, csv_response, totals_cells
 from adplatform.insights.queries import Range, Totals
@@ -141,6 +142,7 @@ def _rows(organisation: Organisation, range: Range, by: str) -> list[Row]:
     return [(*names.get(key, ("", "")), total) for key, total in found.items()]
 
 
+@platform()  # of sites that an advertiser's ads stood on, and of its own
 def _names(model: type[Any], ids: Iterable[int]) -> dict[int, tuple[str, str]]:
     """(public id, name) by id."""
     rows = model.objects.filter(pk__in=list(ids)).values_list("pk", "public_id", "name")

@@ -18,6 +18,7 @@ from adplatform.api.auth import Key, organisation_of
 from adplatform.api.paging import paged
 from adplatform.api.schemas import MOST_MICROS, Name, Read
 from adplatform.core import clock
+from adplatform.core.tenants import platform
 from adplatform.insights import blocked
 from adplatform.inventory import rights
 from adplatform.inventory.models import (
@@ -153,10 +154,9 @@ def _place(publisher: Organisation, scope: Scope) -> dict[str, Site | AdSlot | N
     return {"site": site, "slot": slot}
 
 
-def _advertiser(public_id: UUID | None) -> Organisation | None:
+@platform()
+def _advertiser(public_id: UUID) -> Organisation:
     """Anybody's name stands in its ads, so that its id may be used; what it does is not told."""
-    if public_id is None:
-        return None
     return get_object_or_404(Organisation, public_id=public_id, kind=Organisation.Kind.ADVERTISER)
 
 
@@ -167,7 +167,7 @@ def _block(request: HttpRequest, payload: BlockNew) -> BlockRule:
         publisher=publisher,
         kind=payload.kind,
         value=payload.value,
-        advertiser=_advertiser(payload.advertiser),
+        advertiser=_advertiser(payload.advertiser) if payload.advertiser else None,
         **place,
     )
 
@@ -294,10 +294,7 @@ def list_competitors(request: HttpRequest) -> QuerySet[CompetingPair]:
 @router.post("/competitors", response={201: PairOut}, auth=WRITE)
 @noted
 def name_competitors(request: HttpRequest, payload: PairNew) -> tuple[int, CompetingPair]:
-    one, other = (
-        get_object_or_404(Organisation, public_id=key, kind=Organisation.Kind.ADVERTISER)
-        for key in (payload.first, payload.second)
-    )
+    one, other = _advertiser(payload.first), _advertiser(payload.second)
     return 201, rights.name_competitors(user=None, publisher=_publisher(request), one=one, other=other)
 
 

@@ -1,8 +1,8 @@
 """The database's roles: who may touch which table. `manage.py db_roles` creates and checks them.
 
 owner     owns the tables; migrations run as a member of it
-app       portal and API: everything on ordinary tables, facts and the ledger may only be read and added to
-worker    the same across tenants; row-level policies tell the two apart
+app       portal and API: the rows of one organisation, as core.walls says for each table
+worker    across organisations: everything on ordinary tables, facts and the ledger may only be read and added to
 auditor   reads the audit views and nothing else
 
 The four are groups without login. One login, named after the database, belongs to the auditors; its password is
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection, transaction
 
-from adplatform.core import env
+from adplatform.core import env, policies, walls
 
 OWNER, APP, WORKER, AUDITOR = ROLES = (
     "adplatform_owner",
@@ -37,10 +37,7 @@ LEDGER = (
 # Written by the database itself, in a function that runs with its owner's rights.
 DERIVED = ("billing_balance",)
 AUDIT_VIEWS = ("audit_entry", "audit_account", "audit_event", "audit_invoice", "audit_payout")
-CHANGES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
-APPENDS = frozenset({"SELECT", "INSERT"})
-READS = frozenset({"SELECT"})
-NOTHING: frozenset[str] = frozenset()
+CHANGES, APPENDS, READS, NOTHING = walls.CHANGES, walls.APPENDS, walls.READS, walls.NOTHING
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,9 @@ def apply() -> list[str]:
                 f"{grant.role} on {grant.relation}: {', '.join(sorted(grant.privileges)) or 'nothing'}"
             )
         done += _grant_schema()
+        for table, wanted in _wrong_walls():
+            policies.put_up(table, wanted)
+            done.append(f"{table}: rows belong to their tenants")
         done += _set_auditor_login()
     return done
 
@@ -106,6 +106,7 @@ def problems() -> list[str]:
         f"{grant.role} may not do exactly {', '.join(sorted(grant.privileges)) or 'nothing'} on {grant.relation}"
         for grant in _wrong_grants()
     ]
+    granted += [f"{table} does not keep tenants apart as it should" for table, _ in _wrong_walls()]
     powers = [
         f"{role} is more than a group: it has login, superuser or bypasses row-level security"
         for role in _powerful_roles()
@@ -162,7 +163,19 @@ def _grant_schema() -> list[str]:
             cursor.execute(f"GRANT USAGE ON SCHEMA public TO {_name(role)}")
         for role in (APP, WORKER):
             cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {_name(role)}")
+        for table, column in walls.WRITTEN.items():
+            cursor.execute(f"GRANT SELECT ({_name(column)}) ON {_name(table)} TO {_name(APP)}")
     return []
+
+
+def _wrong_walls() -> list[tuple[str, list[policies.Policy]]]:
+    """Tenants' tables whose policies are not those of the catalogue, with those that they should have."""
+    existing = {relation.name for relation in _relations()}
+    wanted = {
+        table: policies.wanted(table, app=APP, passing=(OWNER, WORKER))
+        for table in walls.TENANTS.keys() & existing
+    }
+    return [(table, wanted[table]) for table in policies.differing(wanted)]
 
 
 def _set_auditor_login() -> list[str]:
@@ -183,16 +196,21 @@ def _set_auditor_login() -> list[str]:
 
 def _wrong_grants() -> list[Grant]:
     """The rules that the database does not follow yet."""
-    wrong = []
+    rules = _rules()
     with connection.cursor() as cursor:
-        for grant in _rules():
-            cursor.execute(
-                "SELECT privilege FROM unnest(%s) AS privilege WHERE has_table_privilege(%s, quote_ident(%s), privilege)",
-                [sorted(CHANGES | {"TRUNCATE"}), grant.role, grant.relation],
-            )
-            if {row[0] for row in cursor.fetchall()} != grant.privileges:
-                wrong.append(grant)
-    return wrong
+        cursor.execute(
+            "SELECT role, relation, privilege FROM unnest(%s, %s) AS rule(role, relation), unnest(%s) AS privilege"
+            " WHERE has_table_privilege(role, quote_ident(relation), privilege)",
+            [
+                [rule.role for rule in rules],
+                [rule.relation for rule in rules],
+                sorted(CHANGES | {"TRUNCATE"}),
+            ],
+        )
+        held: dict[tuple[str, str], set[str]] = {}
+        for role, relation, privilege in cursor.fetchall():
+            held.setdefault((role, relation), set()).add(privilege)
+    return [rule for rule in rules if held.get((rule.role, rule.relation), set()) != rule.privileges]
 
 
 def _rules() -> list[Grant]:
@@ -205,7 +223,7 @@ def _rules() -> list[Grant]:
             ours = APPENDS
         theirs = READS if relation.name in AUDIT_VIEWS else NOTHING
         rules += [
-            Grant(APP, relation.name, ours),
+            Grant(APP, relation.name, walls.may(relation.name)),
             Grant(WORKER, relation.name, ours),
             Grant(AUDITOR, relation.name, theirs),
         ]

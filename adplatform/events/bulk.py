@@ -46,6 +46,21 @@ def copy(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
             cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", StringIO("\n".join(lines)))
 
 
+def add(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
+    """The same into a table whose rows belong to tenants, where PostgreSQL refuses COPY: by way of one of the session's."""
+    if not lines:
+        return
+    listed, arriving = ", ".join(columns), f"arriving_{table}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {arriving} ON COMMIT DELETE ROWS"  # noqa: S608 - our names
+            f" AS SELECT {listed} FROM {table} WITH NO DATA; TRUNCATE {arriving}"
+        )
+    copy(arriving, columns, lines)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {arriving}")  # noqa: S608
+
+
 def lock_advertisers(ids: Iterable[int]) -> None:
     """Keep other transactions from storing facts of these advertisers until this one ends."""
     with connection.cursor() as cursor:

@@ -19,6 +19,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
+from adplatform.core.tenants import platform
+
 from . import bulk
 from .attribution import Touch, touch_of
 from .models import Adjustment, Click, Conversion, ConversionAction, Credit, Invalidation, View
@@ -49,6 +51,7 @@ class _Facts:
     adjusted: dict[tuple[int, str], Adjustment] = field(default_factory=dict)
 
 
+@platform()  # credits and the sums that follow them are derived: no tenant writes them
 def rebuild(
     advertiser_id: int, conversion_ids: Collection[int], *, effects: Mapping[Hashable, float] | None = None
 ) -> int:

@@ -148,7 +148,7 @@ def _insert_events(judged: Sequence[_Judged]) -> None:
     """What is new: nobody else stores these advertisers' facts meanwhile, so the rows can be copied in."""
     in_order = sorted(judged, key=lambda item: item.event.served.decision_id)
     for kind, table in _TABLES.items():
-        bulk.copy(table, _EVENT_COLUMNS, [_event_line(item) for item in in_order if item.event.kind == kind])
+        bulk.add(table, _EVENT_COLUMNS, [_event_line(item) for item in in_order if item.event.kind == kind])
 
 
 def _event_line(item: _Judged) -> str:

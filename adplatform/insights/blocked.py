@@ -10,6 +10,7 @@ from typing import Any
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns.models import Creative
 from adplatform.core.http import host_of
+from adplatform.core.tenants import platform
 from adplatform.decision.eligibility import attributes_of
 from adplatform.decision.types import Candidate
 from adplatform.events.models import HourlyStat
@@ -48,6 +49,7 @@ class Cost:
         return asdict(self) | shares | {"advertisers": [list(pair) for pair in self.advertisers]}
 
 
+@platform()  # others' ads that stood on its own pages
 def cost(rule: BlockRule, *, at: datetime) -> Cost:
     """Of a rule, saved or not."""
     publisher = rule.publisher
@@ -126,6 +128,7 @@ def _advertisers(
     return tuple(sorted(rows, key=lambda row: (-row[1], row[0]))[:5])
 
 
+@platform()
 def advertisers_on(publisher: Organisation, *, at: datetime, days: int = 30) -> list[Organisation]:
     """Who stood on the publisher's pages lately, by name: their names stand in their ads."""
     range = Range.last(days, zone=publisher.time_zone, at=at)
@@ -133,6 +136,7 @@ def advertisers_on(publisher: Organisation, *, at: datetime, days: int = 30) -> 
     return list(Organisation.objects.filter(pk__in=found).order_by("name", "pk"))
 
 
+@platform()
 def advertiser_named(name: str) -> Organisation | None:
     """The one advertiser that shows this name in its ads, None for nobody or for several."""
     rows = Organisation.objects.filter(

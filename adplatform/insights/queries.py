@@ -24,6 +24,7 @@ from psycopg2 import sql
 
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns.models import Campaign
+from adplatform.core.tenants import platform
 from adplatform.events.models import FillStat, HourlyStat
 from adplatform.insights.metrics import COLUMNS, Range, RangeError, Totals, change, range_from
 from adplatform.inventory.models import AdSlot
@@ -153,14 +154,16 @@ def by_slot(organisation: Organisation | None, range: Range, **filters: object) 
 
 def by_site(organisation: Organisation | None, range: Range, **filters: object) -> dict[int, Totals]:
     slots = by_slot(organisation, range, **filters)
-    sites = dict(AdSlot.objects.filter(pk__in=slots).values_list("pk", "site_id"))
+    with platform():  # an advertiser's ads stand on others' sites
+        sites = dict(AdSlot.objects.filter(pk__in=slots).values_list("pk", "site_id"))
     return _folded(slots, lambda slot_id: sites.get(slot_id, 0))
 
 
 def by_category(organisation: Organisation | None, range: Range, **filters: object) -> dict[str, Totals]:
     """By the advertised category (of the campaign); empty where a campaign names none."""
     campaigns = by_campaign(organisation, range, **filters)
-    categories = dict(Campaign.objects.filter(pk__in=campaigns).values_list("pk", "category"))
+    with platform():  # what a publisher's slots were filled with
+        categories = dict(Campaign.objects.filter(pk__in=campaigns).values_list("pk", "category"))
     return _folded(campaigns, lambda campaign_id: categories.get(campaign_id, ""))
 
 

@@ -20,6 +20,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from adplatform.accounts.models import Organisation
+from adplatform.core.tenants import platform
 from adplatform.events.validity import COUNTED
 from adplatform.insights.charts import Figure, finished, symbol
 
@@ -73,6 +74,7 @@ def categories(publisher: Organisation | None, *, at: datetime) -> Seen:
     return _measured("category", publisher, at)
 
 
+@platform()  # the categories of others' ads that its visitors saw
 def _measured(by: str, publisher: Organisation | None, at: datetime) -> Seen:
     group, join = _GROUPS[by]
     values: dict[str, Any] = {

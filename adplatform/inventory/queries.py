@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.shortcuts import get_object_or_404
 
 from adplatform.accounts.models import Organisation, User
 from adplatform.accounts.queries import memberships_of
+from adplatform.core.tenants import platform
 from adplatform.inventory.models import AdSlot, BlockRule, CompetingPair, FloorRule, HouseAd, Scoped, Site
 
 Rule = TypeVar("Rule", bound=Scoped)
@@ -43,6 +45,17 @@ def slots_of(publisher: Organisation) -> QuerySet[AdSlot]:
         .select_related("site")
         .order_by("site__name", "position", "name", "pk")
     )
+
+
+@platform()  # an advertiser's ads stand on others' sites, which it knows by name
+def site_names(ids: Iterable[int]) -> dict[int, str]:
+    """By id, in the order of the names."""
+    return dict(Site.objects.filter(pk__in=list(ids)).order_by("name").values_list("pk", "name"))
+
+
+@platform()
+def slot_names(ids: Iterable[int]) -> dict[int, str]:
+    return {slot.pk: str(slot) for slot in AdSlot.objects.filter(pk__in=list(ids)).select_related("site")}
 
 
 def rules_of(model: type[Rule], publisher: Organisation) -> QuerySet[Rule]:

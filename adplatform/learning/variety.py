@@ -21,6 +21,7 @@ from django.db import connection
 
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns.models import Creative
+from adplatform.core.tenants import platform
 from adplatform.decision import chance
 from adplatform.decision.exploration import choose
 from adplatform.decision.pricing import price_micros
@@ -147,6 +148,7 @@ def effective(counts: Mapping[int, int]) -> float:
     return exp(log(total) - sum(n * log(n) for n in counts.values()) / total)
 
 
+@platform()  # whose the ads are that its visitors could have seen
 def _ads(sets: Sequence[ReplayedSet]) -> dict[int, _Ad]:
     wanted = {pk for one in sets for pk in one.creative}
     rows = Creative.objects.filter(pk__in=wanted).values_list(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from adplatform.accounts import queries
 from adplatform.accounts.models import Membership, Organisation, User
+from adplatform.core.tenants import tenant
 
 ADVERTISER = Organisation.Kind.ADVERTISER
 PUBLISHER = Organisation.Kind.PUBLISHER
@@ -55,10 +57,18 @@ def work_in(request: HttpRequest, membership: Membership) -> None:
     request._membership = membership  # type: ignore[attr-defined]
 
 
+@contextmanager
+def _inside(request: HttpRequest, membership: Membership) -> Iterator[None]:
+    """The organisation's rows, one transaction, and the organisation's time."""
+    organisation = membership.organisation
+    with tenant(organisation, person=person(request)), timezone.override(ZoneInfo(organisation.time_zone)):
+        yield
+
+
 def page(kind: str | None = None, *, edit: bool = False) -> Callable[[Page[P]], View]:
     """Wrap `view(request, membership, …)`: sign-in, an organisation of that kind, and the right to edit where needed.
 
-    Times on the page are those of the organisation's zone.
+    The page is made inside the organisation's walls, in one transaction; its times are those of the organisation's zone.
     """
 
     def decorate(view: Page[P]) -> View:
@@ -70,7 +80,7 @@ def page(kind: str | None = None, *, edit: bool = False) -> Callable[[Page[P]], 
                 return redirect("portal:home")
             if edit:
                 queries.require_edit(membership)
-            with timezone.override(ZoneInfo(membership.organisation.time_zone)):
+            with _inside(request, membership):
                 return view(request, membership, *args, **kwargs)
 
         return answer
@@ -93,7 +103,7 @@ def object_page(
             if edit:
                 queries.require_edit(membership)
             work_in(request, membership)
-            with timezone.override(ZoneInfo(membership.organisation.time_zone)):
+            with _inside(request, membership):
                 return view(request, thing, **kwargs)
 
         return answer

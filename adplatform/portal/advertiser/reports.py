@@ -17,7 +17,7 @@ from adplatform.campaigns.models import Campaign, Creative, LineItem
 from adplatform.insights import export as files
 from adplatform.insights import queries
 from adplatform.insights.queries import Range, Totals
-from adplatform.inventory.models import AdSlot, Site
+from adplatform.inventory.queries import site_names, slot_names
 from adplatform.portal import pages, ranges
 
 
@@ -43,14 +43,6 @@ def _line_items(ids: Iterable[int]) -> dict[int, str]:
 def _creatives(ids: Iterable[int]) -> dict[int, str]:
     found = Creative.objects.filter(pk__in=ids).select_related("line_item__campaign")
     return {creative.pk: f"{creative.line_item.campaign} · {creative}" for creative in found}
-
-
-def _sites(ids: Iterable[int]) -> dict[int, str]:
-    return dict(Site.objects.filter(pk__in=ids).values_list("pk", "name"))
-
-
-def _slots(ids: Iterable[int]) -> dict[int, str]:
-    return {slot.pk: str(slot) for slot in AdSlot.objects.filter(pk__in=ids).select_related("site")}
 
 
 def _by_day(organisation: Organisation, range: Range) -> list[Line]:
@@ -80,8 +72,8 @@ BREAKDOWNS: dict[str, tuple[str | Promise, Breakdown]] = {
     "campaign": (gettext_lazy("Campaign"), _named(queries.by_campaign, _campaigns)),
     "line_item": (gettext_lazy("Line item"), _named(queries.by_line_item, _line_items)),
     "creative": (gettext_lazy("Creative"), _named(queries.by_creative, _creatives)),
-    "site": (gettext_lazy("Site"), _named(queries.by_site, _sites)),
-    "slot": (gettext_lazy("Ad slot"), _named(queries.by_slot, _slots)),
+    "site": (gettext_lazy("Site"), _named(queries.by_site, site_names)),
+    "slot": (gettext_lazy("Ad slot"), _named(queries.by_slot, slot_names)),
     "category": (gettext_lazy("Category"), _by_category),
 }
 

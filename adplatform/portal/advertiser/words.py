@@ -14,7 +14,7 @@ from adplatform.campaigns import caps
 from adplatform.campaigns.forms import DEVICES
 from adplatform.campaigns.models import LineItem
 from adplatform.decision import targeting
-from adplatform.inventory.models import Site
+from adplatform.inventory.queries import site_names
 
 _NAMES: dict[str, str | Promise] = {
     "country": gettext_lazy("Countries"),
@@ -59,5 +59,5 @@ def _values(name: str, values: list[Any]) -> str:
             Segment.objects.filter(pk__in=values).order_by("name").values_list("name", flat=True)
         )
     if name == "site":
-        return ", ".join(Site.objects.filter(pk__in=values).order_by("name").values_list("name", flat=True))
+        return ", ".join(site_names(values).values())
     return ", ".join(map(str, values))

@@ -1,0 +1,89 @@
+"""On whose behalf the database is asked: one organisation (`tenant`), or the platform itself (`platform`).
+
+The role and the tenant are set for the running transaction alone, so that a connection that others use next, directly or
+behind a pooler, carries nothing over. Who forgets `tenant` inside the application's role sees no row at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from django.db import connection, transaction
+
+from adplatform.core.roles import APP
+
+OURSELVES = "none"  # the role that the connection signed in with
+
+
+class Row(Protocol):
+    """A stored organisation or person: this package knows neither."""
+
+    @property
+    def pk(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Acting:
+    role: str = OURSELVES
+    organisation: str = ""
+    person: str = ""
+
+
+_acting: ContextVar[_Acting] = ContextVar("acting", default=_Acting())  # noqa: B039 - it is frozen
+
+
+@contextmanager
+def tenant(organisation: Row, *, person: Row | None = None) -> Iterator[None]:
+    """Inside, the database shows and changes this organisation's rows alone, in one transaction.
+
+    `person` is who looks: their own memberships elsewhere stay visible, so that they can switch.
+    """
+    who = _Acting(APP, str(organisation.pk), "" if person is None else str(person.pk))
+    with _as(who):
+        yield
+
+
+@contextmanager
+def platform() -> Iterator[None]:
+    """A door in the wall: the few reads and sums that need others' rows, each filtered by its own query.
+
+    docs/architecture.md lists every door with its reason; a test holds the code to the list.
+    """
+    if current() is None:
+        yield
+        return
+    with _as(_Acting()):
+        yield
+
+
+def current() -> int | None:
+    """The organisation on whose behalf we act, None for the platform."""
+    organisation = _acting.get().organisation
+    return int(organisation) if organisation else None
+
+
+@contextmanager
+def _as(who: _Acting) -> Iterator[None]:
+    before = _acting.get()
+    with transaction.atomic():
+        token = _acting.set(who)
+        try:
+            _tell(who)
+            yield
+        finally:
+            _acting.reset(token)
+        if not connection.needs_rollback:  # what is rolled back takes its settings along
+            _tell(before)
+
+
+def _tell(who: _Acting) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('role', %s, true), set_config('adplatform.tenant', %s, true),"
+            " set_config('adplatform.person', %s, true)",
+            [who.role, who.organisation, who.person],
+        )
