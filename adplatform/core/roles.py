@@ -84,6 +84,7 @@ def apply() -> list[str]:
                 f"{grant.role} on {grant.relation}: {', '.join(sorted(grant.privileges)) or 'nothing'}"
             )
         done += _grant_schema()
+        done += _open_views()
         for table, wanted in _wrong_walls():
             policies.put_up(table, wanted)
             done.append(f"{table}: rows belong to their tenants")
@@ -106,6 +107,7 @@ def problems() -> list[str]:
         f"{grant.role} may not do exactly {', '.join(sorted(grant.privileges)) or 'nothing'} on {grant.relation}"
         for grant in _wrong_grants()
     ]
+    granted += [f"{view} asks with its owner's rights" for view in _views_of_their_owner()]
     granted += [f"{table} does not keep tenants apart as it should" for table, _ in _wrong_walls()]
     powers = [
         f"{role} is more than a group: it has login, superuser or bypasses row-level security"
@@ -163,16 +165,56 @@ def _grant_schema() -> list[str]:
             cursor.execute(f"GRANT USAGE ON SCHEMA public TO {_name(role)}")
         for role in (APP, WORKER):
             cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {_name(role)}")
-        for table, column in walls.WRITTEN.items():
+        for table, column in walls.WRITTEN.items() if _relations() else ():
             cursor.execute(f"GRANT SELECT ({_name(column)}) ON {_name(table)} TO {_name(APP)}")
     return []
 
 
+def _open_views() -> list[str]:
+    """Views ask with the rights of who asks them; so the auditor may read what they are made of, column by column."""
+    done = []
+    with connection.cursor() as cursor:
+        for table, columns in _audited().items():
+            listed = ", ".join(map(_name, columns))
+            cursor.execute(f"GRANT SELECT ({listed}) ON {_name(table)} TO {_name(AUDITOR)}")
+        for view in _views_of_their_owner():
+            cursor.execute(f"ALTER VIEW {_name(view)} SET (security_invoker = true)")
+            done.append(f"{view} asks with the rights of who asks it")
+    return done
+
+
+def _views_of_their_owner() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'"
+            " AND NOT coalesce(reloptions, '{}') @> '{security_invoker=true}' ORDER BY 1"
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _audited() -> dict[str, list[str]]:
+    """The tables and columns that the audit views are made of."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT base.relname, array_agg(DISTINCT attname::text ORDER BY attname::text)"
+            " FROM pg_rewrite JOIN pg_class AS view ON view.oid = ev_class"
+            " JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid"
+            " AND refclassid = 'pg_class'::regclass AND refobjsubid > 0"
+            " JOIN pg_class AS base ON base.oid = refobjid"
+            " JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid"
+            " WHERE view.relname = ANY(%s) AND base.relkind IN ('r', 'p') GROUP BY 1",
+            [list(AUDIT_VIEWS)],
+        )
+        return dict(cursor.fetchall())
+
+
 def _wrong_walls() -> list[tuple[str, list[policies.Policy]]]:
     """Tenants' tables whose policies are not those of the catalogue, with those that they should have."""
-    existing = {relation.name for relation in _relations()}
+    existing, audited = {relation.name for relation in _relations()}, _audited()
     wanted = {
-        table: policies.wanted(table, app=APP, passing=(OWNER, WORKER))
+        table: policies.wanted(
+            table, app=APP, passing=(OWNER, WORKER), reading=(AUDITOR,) if table in audited else ()
+        )
         for table in walls.TENANTS.keys() & existing
     }
     return [(table, wanted[table]) for table in policies.differing(wanted)]
