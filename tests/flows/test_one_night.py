@@ -29,11 +29,14 @@ NIGHT = (
     ("embed_creatives", "Encoded 8 new texts of 8."),
     ("embed_visitors", "Rebuilt 60 of 60 profiles."),
     ("rollup", "Rebuilt 1 days, 2026-06-14 to 2026-06-14."),
+    ("filter_traffic", "Nothing invalid was found."),
     ("settle", "$12.00 settled in 1 postings over 1 hours."),
     ("watch_balances", "0 run short, 0 have enough again."),
     ("write_anchors", "Nothing to anchor."),
+    ("fold_delivery", "Wrote 0 days, forgot 0 old rows."),
+    ("credit_conversions", "0 credits changed over 0 advertisers."),
     ("repace", "3 campaigns: 0 slowed, 0 sped up."),
-    ("examine_data", "5,000 impressions: nothing to remark."),
+    ("examine_data", "5,001 impressions: nothing to remark."),
     ("rate_creatives", "0 ads are labelled good or bad; 50"),
     ("train", "Promoted: normalised entropy 0."),
     ("learn_beliefs", "Not learned: 0 clicks of decided ads (200 are needed)."),
@@ -54,6 +57,8 @@ NIGHT = (
 def world(settings: Any, tmp_path: Path, hot: redis.Redis, transactional_db: None) -> Iterator[World]:
     """Five days of a small market whose visitors click on their topic; one click of yesterday cost 12.00."""
     settings.SNAPSHOT_DIR = tmp_path / "snapshots"
+    # Sixty readers click here as often as thousands would.
+    settings.TRAFFIC_THRESHOLDS = dict.fromkeys(("clicks_per_creative", "clicks_per_hour", "rate_clicks"), 1e6)
     world = market(visitors=60)
     show(world, impressions=5_000, since=MIDNIGHT - 5 * DAY, until=MIDNIGHT)
     for creative in world.creatives[::2]:
@@ -61,7 +66,8 @@ def world(settings: Any, tmp_path: Path, hot: redis.Redis, transactional_db: Non
         billing.deposit(owner, 1_000 * MICROS, key=f"bank:{owner.pk}", at=MIDNIGHT - 6 * DAY)
     yesterday = MIDNIGHT - timedelta(hours=3)
     decision = factories.decision(world.creatives[0], world.slots[0], served_at=yesterday, source="demo")
-    factories.click(decision, charge_micros=12 * MICROS)
+    factories.impression(decision, occurred_at=yesterday)
+    factories.click(decision, occurred_at=yesterday + timedelta(seconds=20), charge_micros=12 * MICROS)
     factories.hourly_stat(
         world.creatives[0],
         world.slots[0],
