@@ -56,7 +56,9 @@ def traffic(request: HttpRequest) -> HttpResponse:
 def _funnel(validity: quality.Validity) -> list[tuple[str, int, float]]:
     asked = validity.events
     return [
-        (quality.stage_words(stage), n, n / asked if asked else 0.0) for stage, n in validity.funnel() if asked
+        (quality.stage_words(stage), n, n / asked if asked else 0.0)
+        for stage, n in validity.funnel()
+        if asked
     ]
 
 

@@ -329,7 +329,7 @@ class _Run:
             text=float(field.scores.text[at]),
             propensity=float(choice.propensity[choice.chosen]),
             explored=choice.is_uniform,
-            runner_up=None if second is None else self.fixed[int(field.rows[second])],
+            runner_up_row=None if second is None else int(field.rows[second]),
             runner_up_micros=0 if second is None else int(field.bids.ecpm[second]),
             factor=1.0 if among.factor is None else float(among.factor[choice.chosen]),
             among=among,

@@ -335,7 +335,7 @@ class Pick:
     text: float
     propensity: float
     explored: bool
-    runner_up: Candidate | None
+    runner_up_row: int | None
     runner_up_micros: int
     factor: float
     among: ChoiceSet = field(compare=False, repr=False)

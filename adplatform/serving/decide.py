@@ -311,8 +311,8 @@ def as_json(
             for filled in answer.filled
         },
     }
-    if answer.request.explain and answer.decision is not None:
-        body["explain"] = _explain_json(answer.decision, answer)
+    if answer.request.explain and answer.decision is not None and snapshot is not None:
+        body["explain"] = _explain_json(answer.decision, answer, snapshot.candidates)
     return body
 
 
@@ -338,7 +338,7 @@ def _ad_json(shown: Shown, snapshot: Snapshot, base_url: str, sign: Signer) -> d
     }
 
 
-def _explain_json(decision: Decision, answer: Answer) -> dict[str, Any]:
+def _explain_json(decision: Decision, answer: Answer, candidates: CandidateSet) -> dict[str, Any]:
     return {
         "seed": decision.seed,
         "auction": decision.auction,
@@ -348,7 +348,7 @@ def _explain_json(decision: Decision, answer: Answer) -> dict[str, Any]:
         "placements": {
             outcome.placement.id: {
                 "floor_micros": outcome.placement.slot.floor_micros if outcome.placement.slot else None,
-                "picks": [_pick_json(pick) for pick in outcome.picks],
+                "picks": [_pick_json(pick, candidates) for pick in outcome.picks],
                 "candidates": [
                     _line_json(line) for line in decision.table if line.placement_id == outcome.placement.id
                 ],
@@ -358,7 +358,8 @@ def _explain_json(decision: Decision, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _pick_json(pick: Pick) -> dict[str, Any]:
+def _pick_json(pick: Pick, candidates: CandidateSet) -> dict[str, Any]:
+    second = pick.runner_up_row
     return {
         "creative_id": pick.candidate.creative_public_id,
         "bid_micros": pick.bid_micros,
@@ -368,7 +369,7 @@ def _pick_json(pick: Pick) -> dict[str, Any]:
         "propensity": pick.propensity,
         "explored": pick.explored,
         "factor": pick.factor,
-        "runner_up": pick.runner_up.creative_public_id if pick.runner_up else None,
+        "runner_up": None if second is None else candidates[second].creative_public_id,
         "runner_up_micros": pick.runner_up_micros,
     }
 

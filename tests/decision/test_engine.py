@@ -43,7 +43,7 @@ def decided(candidates: list[Candidate], ask: AdRequest | None = None, **setting
 def test_the_winner_pays_the_runner_up() -> None:
     decision = decided([candidate(1, bid_micros=1_500_000), candidate(2, bid_micros=1_200_500)])
     (pick,) = decision.picks
-    assert (pick.candidate.creative_id, pick.runner_up.creative_id) == (1, 2)
+    assert (pick.row, pick.runner_up_row) == (0, 1)
     assert (pick.bid_micros, pick.price_micros, pick.runner_up_micros) == (1_500_000, 1_200_500, 1_200_500)
     assert (pick.price_kind, pick.charge_micros, pick.most_micros) == ("cpm", 1_201, 1_500)
     assert pick.propensity == 1
