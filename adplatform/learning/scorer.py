@@ -86,8 +86,10 @@ class RequestScorer:
             return None
         centres, spread = models.topics
         suits = SUITING * math.sqrt(float(reader @ reader))
-        lifts = models.first_stage.lift(centres @ reader + suits * spread)
-        return np.append(lifts, lifts.sum() / len(lifts))
+        lifts = np.empty(len(centres) + 1)
+        lifts[:-1] = models.first_stage.lift(centres @ reader + suits * spread)
+        lifts[-1] = lifts[:-1].sum() / len(centres)
+        return lifts
 
     def lift(self, request: AdRequest, slot: Slot, candidates: Candidates) -> FloatArray:  # noqa: ARG002
         """By how much the text score raises it. A candidate without a vector stands where the mean of the others is."""

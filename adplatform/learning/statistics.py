@@ -155,7 +155,7 @@ class Counts:
 
     def of(self, id: int) -> list[float]:
         """One column of `at`."""
-        place = int(np.searchsorted(self.ids, id))
+        place = int(self.ids.searchsorted(id))
         if place == len(self.ids) or self.ids[place] != id:
             return [0.0] * SHOWN_COLUMNS
         column: list[float] = self.table[:, place].tolist()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -62,8 +63,16 @@ class FirstStage:
 
     def lift(self, text_score: Floats) -> Floats:
         """What the text score adds."""
+        if self._of_text is None:
+            return np.zeros(len(text_score))
+        found: Floats = np.interp(text_score, *self._of_text)
+        return found
+
+    @cached_property
+    def _of_text(self) -> tuple[Floats, Floats] | None:
+        """The text score's curve as arrays: a request would spend more on making them than on reading them."""
         curve = self.curves.get(TEXT)
-        return np.zeros(len(text_score)) if curve is None else curve(text_score)
+        return None if curve is None else (np.array(curve.at), np.array(curve.value))
 
     def standing(self, ads: AdSide) -> Floats:
         """What does not depend on the request. The recent rate is taken as the rate of all time, which fades no further."""
