@@ -41,7 +41,7 @@ test-full: install-dev ## the long matrices too
 test-external: install-dev ## the database's tests again on this machine's own PostgreSQL and Redis, given by URL
 	@ADPLATFORM_VAR=$(CURDIR)/var/external ADPLATFORM_SERVER_BIN=$(SYSTEM_POSTGRES) ADPLATFORM_VALKEY_BINARY=$(SYSTEM_REDIS) \
 		$(WITH_SERVERS) --export $(VENV) -m pytest -m "not browser and not long" \
-		--ignore tests/launcher --ignore tests/ml --ignore tests/decision $(ARGS)
+		--ignore tests/launcher --ignore tests/chaos --ignore tests/ml --ignore tests/decision $(ARGS)
 
 chaos: install-dev ## every fault for a minute (CHAOS_SECONDS=60) on a platform of its own, and a table of what each did
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(TEST_VAR) $(VENV) -m pytest tests/chaos $(ARGS)
