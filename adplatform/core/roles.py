@@ -241,7 +241,7 @@ def _wrong_grants() -> list[Grant]:
     rules = _rules()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT role, relation, privilege FROM unnest(%s, %s) AS rule(role, relation), unnest(%s) AS privilege"
+            "SELECT role, relation, privilege FROM unnest(%s::text[], %s::text[]) AS rule(role, relation), unnest(%s::text[]) AS privilege"
             " WHERE has_table_privilege(role, quote_ident(relation), privilege)",
             [
                 [rule.role for rule in rules],

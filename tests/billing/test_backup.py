@@ -63,7 +63,9 @@ def test_a_dump_under_load_is_sound_elsewhere(tmp_path: Path, process_environmen
         assert worker.is_alive()
         stop.wait(0.05)
     at_start = len(done)
-    subprocess.run([program("pg_dump"), "-Fc", "-f", str(dump), url(name)], check=True)
+    subprocess.run(
+        [program("pg_dump"), "-Fc", "--enable-row-security", "-f", str(dump), url(name)], check=True
+    )
     stop.set()
     worker.join()
     assert len(done) > at_start  # it was written to while it was dumped
