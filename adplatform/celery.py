@@ -39,6 +39,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "fold_delivery": crontab(minute="15", hour="1"),
     "examine_data": crontab(minute="30", hour="1"),
     "rate_creatives": crontab(minute="45", hour="1"),
+    "retention": crontab(minute="30", hour="3"),
     "train": crontab(minute="0", hour="2"),
     "learn_beliefs": crontab(minute="45", hour="2"),
     "refresh_engines": crontab(minute="50", hour="2"),

@@ -101,6 +101,12 @@ PAYOUT_MINIMUM_UNITS = env.integer("PAYOUT_MINIMUM_UNITS", 50, least=0, most=1_0
 LOW_BALANCE_DAYS = env.integer("LOW_BALANCE_DAYS", 2, least=1, most=60, number=18)
 ANCHORS_DIR = env.text("ANCHORS_DIR", str(VAR / "anchors"))  # best on a disk that the database cannot write
 
+# --- privacy ----------------------------------------------------------------------------------------------------------
+# Raw: pages and their words, replaced consent strings. Pseudonyms: thirteen months. Sums are kept for ever.
+RETENTION_RAW_DAYS = env.integer("RETENTION_RAW_DAYS", 30, least=2, most=3_650, number=19)
+RETENTION_PSEUDONYM_DAYS = env.integer("RETENTION_PSEUDONYM_DAYS", 396, least=2, most=3_650, number=20)
+ERASURES_DIR = env.text("ERASURES_DIR", str(VAR / "erasures"))  # best where the database's backups are not
+
 # --- Django -----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "adplatform.accounts",
@@ -129,6 +135,7 @@ INSTALLED_APPS = [
     "adplatform.learning",
     "adplatform.bidding",
     "adplatform.insights",
+    "adplatform.privacy",
     "adplatform.serving",
     "adplatform.api",
     "adplatform.portal",

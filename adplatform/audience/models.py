@@ -72,6 +72,20 @@ class Behaviour(models.Model):
         return f"{self.visitor} {self.kind} {self.item}"
 
 
+class Erasure(models.Model):
+    """A visitor who was forgotten. `subject` is a hash of the pseudonym (audience.erasures): it tells a late event or a
+    row out of an old backup that it belongs to somebody who is gone, and nobody who."""
+
+    subject = models.CharField(max_length=64, unique=True)
+    at = models.DateTimeField(help_text="What was served until then stays without a visitor")
+
+    class Meta:
+        indexes = [models.Index(fields=["-at"], name="erasure_newest")]
+
+    def __str__(self) -> str:
+        return self.subject[:12]
+
+
 class Segment(models.Model):
     """A named group of visitors that an advertiser may target."""
 

@@ -10,3 +10,11 @@ from adplatform import settings
 def pseudonym(user_id: str) -> str:
     """32 hex digits of HMAC-SHA256(PSEUDONYM_KEY, id): nobody without the key finds the id again."""
     return hmac.digest(settings.PSEUDONYM_KEY.encode(), user_id.encode(), "sha256").hex()[:32]
+
+
+def page_key(url: str) -> str:
+    """What is kept of the address of a page that somebody read: the same for the same page, and no address. Addresses
+    hold names, searches, e-mail addresses."""
+    return (
+        f"page:{hmac.digest(settings.PSEUDONYM_KEY.encode(), b'page:' + url.encode(), 'sha256').hex()[:32]}"
+    )

@@ -189,6 +189,7 @@ PLATFORM = {
     "auth_permission": _PEOPLE,
     "audience_visitor": _VISITORS,
     "audience_consent": _VISITORS,
+    "audience_erasure": _VISITORS,
     "audience_behaviour": _VISITORS,
     "learning_pick": _VISITORS,
     "learning_visitorvector": _VISITORS,

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from adplatform.campaigns import budgets
 
-from . import bulk, delivery, feedback, pixels, readers, validity
+from . import bulk, delivery, feedback, forgotten, pixels, readers, validity
 from .facts import Fact
 from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, Tallied, TokenEvent
 from .statistics import Sums, add_fill, add_refused, hour_of
@@ -60,11 +60,12 @@ class _Judged:
 
 def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) -> list[Fact]:
     """Store a batch in one transaction and return the facts that are new and count, in stream order."""
-    decisions = [record for record in records if isinstance(record, DecisionRecord)]
-    events = [record for record in records if isinstance(record, TokenEvent)]
-    conversions = [record for record in records if isinstance(record, PixelConversion)]
-    said = [record for record in records if isinstance(record, FeedbackGiven)]
     with transaction.atomic():
+        records = forgotten.without_erased(records)
+        decisions = [record for record in records if isinstance(record, DecisionRecord)]
+        events = [record for record in records if isinstance(record, TokenEvent)]
+        conversions = [record for record in records if isinstance(record, PixelConversion)]
+        said = [record for record in records if isinstance(record, FeedbackGiven)]
         paying = pixels.resolve(conversions)
         bulk.lock_advertisers({event.served.advertiser_id for event in events} | paying.keys())
         _store_decisions(decisions)

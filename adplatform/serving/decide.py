@@ -17,6 +17,7 @@ import msgspec
 
 from adplatform import settings
 from adplatform.core import ids
+from adplatform.core.pseudonym import page_key
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.engine import decide
 from adplatform.decision.types import AdRequest, Decision, Outcome, Pick, Placement, Seen, Slot, TableRow
@@ -249,7 +250,7 @@ class _Context:
             seed=self.decision.seed,
             source=self.source,
             ordinal=ordinal,
-            url=request.url if request.visitor else "",
+            url=page_key(request.url) if request.visitor and request.url else "",
             evidence=self.evidence,
             features=self.scorer.features_of(slot, shown.pick.row) if shown else b"",
             choice_set=self._choice_set(slot, shown),

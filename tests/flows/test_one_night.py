@@ -43,6 +43,7 @@ NIGHT = (
     ("refresh_engines", "Not used: fewer than 50 visitors clicked"),
     ("snapshot", "Published 6 ads for 4 slots as "),
     ("score", "360 pairs"),
+    ("retention", "Nothing is older than it may be."),
     ("explain_ads", "Told of 0 of 3 line items."),
     ("find_similar", "Compared 6 of 6 ads; 0 benchmarks, 0 suggestions"),
     ("score_shadow", "No shadow."),
