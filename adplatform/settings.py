@@ -102,6 +102,8 @@ LOW_BALANCE_DAYS = env.integer("LOW_BALANCE_DAYS", 2, least=1, most=60, number=1
 ANCHORS_DIR = env.text("ANCHORS_DIR", str(VAR / "anchors"))  # best on a disk that the database cannot write
 
 # --- privacy ----------------------------------------------------------------------------------------------------------
+# Seal bank details and addresses in the database. The first key seals, every key opens; `rotate_keys` seals anew.
+ENCRYPTION_KEYS = env.names("ENCRYPTION_KEYS") or [env.secret("ENCRYPTION_KEY", VAR)]
 # Raw: pages and their words, replaced consent strings. Pseudonyms: thirteen months. Sums are kept for ever.
 RETENTION_RAW_DAYS = env.integer("RETENTION_RAW_DAYS", 30, least=2, most=3_650, number=19)
 RETENTION_PSEUDONYM_DAYS = env.integer("RETENTION_PSEUDONYM_DAYS", 396, least=2, most=3_650, number=20)

@@ -81,7 +81,11 @@ class PayeeForm(forms.ModelForm):  # type: ignore[type-arg]
             "iban": gettext_lazy("IBAN"),
             "bic": gettext_lazy("BIC"),
         }
-        widgets = {"iban": forms.TextInput(attrs={"autocomplete": "off"})}
+        widgets = {
+            "holder": forms.TextInput(),
+            "iban": forms.TextInput(attrs={"autocomplete": "off"}),
+            "bic": forms.TextInput(),
+        }
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

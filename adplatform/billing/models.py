@@ -11,6 +11,7 @@ import uuid
 from django.db import models
 
 from adplatform.accounts.models import Organisation, User
+from adplatform.core.encrypted import EncryptedTextField
 from adplatform.core.models import TimeStamped
 
 
@@ -308,7 +309,7 @@ class BillingProfile(models.Model):
         Organisation, on_delete=models.CASCADE, primary_key=True, related_name="billing_profile"
     )
     legal_name = models.CharField(max_length=120)
-    address = models.TextField(max_length=400)
+    address = EncryptedTextField(max_length=400)
     country = models.CharField(max_length=2, help_text="ISO 3166, such as DE")
     vat_id = models.CharField(max_length=20, blank=True)
 
@@ -397,9 +398,9 @@ class Payee(models.Model):
     organisation = models.OneToOneField(
         Organisation, on_delete=models.CASCADE, primary_key=True, related_name="payee"
     )
-    holder = models.CharField(max_length=70)
-    iban = models.CharField(max_length=34)
-    bic = models.CharField(max_length=11, blank=True)
+    holder = EncryptedTextField(max_length=70)
+    iban = EncryptedTextField(max_length=34)
+    bic = EncryptedTextField(max_length=11, blank=True)
 
 
 class PayoutBatch(models.Model):
