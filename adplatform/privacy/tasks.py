@@ -16,7 +16,7 @@ def retention(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress
     from adplatform.privacy import retention as rules
 
     found = rules.enforce(at=at, dry_run=dry_run)
-    counts = {one.rule: one.rows for one in found}
+    counts = {"rows": sum(one.rows for one in found), **{one.rule: one.rows for one in found}}
     if not found:
         return Outcome("Nothing is older than it may be.", counts)
     verb = "Would clear" if dry_run else "Cleared"

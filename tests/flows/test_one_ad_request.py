@@ -45,9 +45,9 @@ def test_one_ad_request(serve, ask) -> None:
     assert "Trail shoes &lt;3" in ad["html"]
     assert "<script" not in ad["html"]
 
-    # The decision is a fact a moment later, with all that led to it.
+    # The decision is a fact a moment later, with all that led to it, beside the count of what became of each ad.
     market.server.flush()
-    assert pipeline.drain_all(market.events, market.hot) == 1
+    assert pipeline.drain_all(market.events, market.hot) == 2
     decision = AdDecision.objects.get()
     assert decision.decision_id.hex == ad["decision_id"]
     assert (decision.creative_id, decision.slot_id, decision.no_ad) == (ours.pk, slot.pk, "")

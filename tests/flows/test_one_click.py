@@ -43,7 +43,8 @@ def test_one_click(serve, ask, monkeypatch) -> None:
     assert ask("GET", pixel).status == 200
 
     market.server.flush()
-    assert pipeline.drain_all(market.events, market.hot) == 5
+    # A decision, an impression, two clicks, a pixel, and the count of what became of the ads.
+    assert pipeline.drain_all(market.events, market.hot) == 6
 
     # One impression that costs nothing by itself, one click that costs its price, once.
     impression, stored = Impression.objects.get(), Click.objects.get()

@@ -11,7 +11,7 @@ from adplatform.campaigns.models import Status
 from adplatform.core.models import Outbox
 from tests.portal.conftest import Tenant
 
-CAMPAIGN_READS = ["campaign", "campaign_chart", "campaign_pace"]
+CAMPAIGN_READS = ["campaign", "campaign_chart", "campaign_pace", "campaign_delivery_chart"]
 CAMPAIGN_EDITS = [
     "campaign_edit",
     "setup_goal",
@@ -21,7 +21,7 @@ CAMPAIGN_EDITS = [
     "line_item_new",
 ]
 CAMPAIGN_POSTS = ["campaign_status"]
-LINE_ITEM_READS = ["line_item_why"]
+LINE_ITEM_READS = ["line_item_why", "line_item_delivery", "line_item_delivery_chart"]
 LINE_ITEM_EDITS = ["line_item_edit", "creative_new"]
 LINE_ITEM_POSTS = ["line_item_status"]
 # Of money: tests/portal/test_billing.py.
