@@ -15,6 +15,7 @@ from adplatform.console import (
     overview,
     payer,
     payouts,
+    privacy,
     quality,
     review,
     rules,
@@ -85,5 +86,8 @@ urlpatterns = [
     path("data/drift.json", quality.drift_chart, name="quality_drift"),
     path("organisations/", tenants.tenants, name="tenants"),
     path("organisations/<uuid:public_id>/", tenants.tenant, name="tenant"),
+    path("privacy/", privacy.privacy, name="privacy"),
+    path("privacy/export/", privacy.hand_out, name="privacy_export"),
+    path("privacy/erase/", privacy.forget, name="privacy_erase"),
     path("audit/", audit.audit, name="audit"),
 ]

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from adplatform.core.http import Environ, device_of
+from adplatform.core.personal import is_personal
 from adplatform.core.pseudonym import pseudonym
 from adplatform.decision.types import DEVICES, AdRequest, Placement
 
@@ -106,7 +107,9 @@ def read(
         placements=placements,
         visitor=pseudonym(user.id) if user.id and evidence else None,
         url=_clean(context.url or ""),
-        keywords=tuple(word for word in map(_clean, context.keywords or ()) if word),
+        keywords=tuple(
+            word for word in map(_clean, context.keywords or ()) if word and not is_personal(word)
+        ),
         language=_clean(context.language or "") or _site_language(placements, snapshot),
         country=((context.country or country) if trusted else country).upper(),
         region=_clean(context.region or "") if trusted else "",

@@ -26,6 +26,7 @@ MENU = [
     ("models", "console:models", _("Models"), "sparkles"),
     ("quality", "console:quality", _("Data"), "shield-check"),
     ("tenants", "console:tenants", _("Organisations"), "users"),
+    ("privacy", "console:privacy", _("Privacy"), "lock"),
     ("audit", "console:audit", _("Audit log"), "history"),
     ("admin", "admin:index", _("Raw records"), "database"),
 ]
