@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from adplatform.audience.models import Behaviour, Consent, Segment, Visitor
+from adplatform.audience.models import Behaviour, Consent, Erasure, Segment, Visitor
 from adplatform.core.admin import ReadOnlyAdmin
 
 
@@ -37,3 +37,10 @@ class SegmentAdmin(ReadOnlyAdmin):
     list_select_related = ["organisation"]
     search_fields = ["name", "organisation__name"]
     exclude = ["visitors"]
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    list_display = ["subject", "at"]
+    search_fields = ["subject"]
+    ordering = ["-at"]

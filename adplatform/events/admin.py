@@ -7,16 +7,21 @@ from django.contrib import admin
 from adplatform.core.admin import ReadOnlyAdmin
 from adplatform.events.models import (
     AdDecision,
+    Adjustment,
     Click,
     Conversion,
     ConversionAction,
+    Credit,
     DailyStat,
     Feedback,
     FillStat,
     HourlyStat,
     Impression,
+    Invalidation,
+    RefusedStat,
     View,
 )
+from adplatform.events.tallies import DeliveryHour, TallyReport
 
 
 @admin.register(AdDecision)
@@ -110,3 +115,49 @@ class FillStatAdmin(ReadOnlyAdmin):
 @admin.register(Feedback)
 class FeedbackAdmin(ReadOnlyAdmin):
     list_display = ["decision_id", "kind", "turn", "is_given", "served_at", "occurred_at", "slot_id"]
+
+
+@admin.register(Invalidation)
+class InvalidationAdmin(ReadOnlyAdmin):
+    list_display = ["decision_id", "kind", "reason", "rules", "found_at", "campaign_id", "charge_micros"]
+    list_filter = ["kind", "reason", "source"]
+    search_fields = ["decision_id"]
+    ordering = ["-found_at"]
+
+
+@admin.register(Adjustment)
+class AdjustmentAdmin(ReadOnlyAdmin):
+    list_display = ["adjustment_id", "event_id", "action", "kind", "value_micros", "occurred_at"]
+    list_filter = ["kind"]
+    list_select_related = ["action"]
+    search_fields = ["event_id", "adjustment_id"]
+    ordering = ["-occurred_at"]
+
+
+@admin.register(Credit)
+class CreditAdmin(ReadOnlyAdmin):
+    list_display = ["decision_id", "model", "touch", "campaign_id", "hour", "share_ppm", "value_micros"]
+    list_filter = ["model", "touch", "source"]
+    search_fields = ["decision_id"]
+    ordering = ["-hour"]
+
+
+@admin.register(RefusedStat)
+class RefusedStatAdmin(ReadOnlyAdmin):
+    list_display = ["hour", "slot_id", "publisher_id", "kind", "reason", "events"]
+    list_filter = ["kind", "reason", "source"]
+    ordering = ["-hour"]
+
+
+@admin.register(DeliveryHour)
+class DeliveryHourAdmin(ReadOnlyAdmin):
+    list_display = ["hour", "line_item_id", "campaign_id", "source", "outcomes"]
+    list_filter = ["source"]
+    search_fields = ["=line_item_id", "=campaign_id"]
+    ordering = ["-hour"]
+
+
+@admin.register(TallyReport)
+class TallyReportAdmin(ReadOnlyAdmin):
+    list_display = ["process", "number", "hour"]
+    ordering = ["-hour", "process", "-number"]

@@ -45,7 +45,10 @@ def pages(
 def served(page: Page, pages: str, events: Any, user: dict[str, Any] | None) -> str | None:
     """Ask for an ad as a page does; gives the address of its explanation."""
     body = {"placements": [{"id": "a", "slot": "top"}]} | ({"user": user} if user else {})
-    ads = page.request.post(f"{pages}/v1/decisions", data=body).json()["placements"]["a"]["ads"]
+    answer = page.request.post(f"{pages}/v1/decisions", data=body).json()
+    while answer["mode"] in ("late", "shed"):  # the first request of a process on a busy machine
+        answer = page.request.post(f"{pages}/v1/decisions", data=body).json()
+    ads = answer["placements"]["a"]["ads"]
     time.sleep(0.2)  # decisions leave the process every 50 ms
     pipeline.drain_all(events, None)
     return ads[0]["why_url"] if ads else None

@@ -46,7 +46,9 @@ READ_ONLY = {
         "visitor",
         "consent",
         "behaviour",
+        "erasure",
     ),
+    *("invalidation", "adjustment", "credit", "refusedstat", "deliveryhour", "tallyreport"),
 }
 
 

@@ -16,6 +16,7 @@ from adplatform.demo.catalogue import market
 from adplatform.demo.seeding import Size, seed_market
 from adplatform.inventory.models import AdSlot
 from adplatform.serving.publish import publish
+from adplatform.serving.snapshot import load
 
 
 @pytest.mark.django_db(transaction=True)
@@ -25,7 +26,8 @@ def test_everything_asked_for_can_serve(tmp_path: Path) -> None:
     seed_market(market(), size, seed=3, at=clock.now(), say=lambda *words: said.append(words))
     assert (LineItem.objects.count(), AdSlot.objects.count(), Visitor.objects.count()) == (12, 7, 30)
     assert not Creative.objects.exclude(review=Creative.Review.APPROVED).exists()
-    assert len(publish(at=clock.now(), folder=tmp_path).candidates) == 12
+    published = publish(at=clock.now(), folder=tmp_path)
+    assert len(load(tmp_path / published.version).candidates) == 12
     assert not verify().violations
     assert said[-1] == ("visitors", 30, 30)
 

@@ -59,7 +59,9 @@ def world(settings: Any, tmp_path: Path, hot: redis.Redis, transactional_db: Non
     """Five days of a small market whose visitors click on their topic; one click of yesterday cost 12.00."""
     settings.SNAPSHOT_DIR = tmp_path / "snapshots"
     # Sixty readers click here as often as thousands would.
-    settings.TRAFFIC_THRESHOLDS = dict.fromkeys(("clicks_per_creative", "clicks_per_hour", "rate_clicks"), 1e6)
+    settings.TRAFFIC_THRESHOLDS = dict.fromkeys(
+        ("clicks_per_creative", "clicks_per_hour", "rate_clicks"), 1e6
+    )
     world = market(visitors=60)
     show(world, impressions=5_000, since=MIDNIGHT - 5 * DAY, until=MIDNIGHT)
     for creative in world.creatives[::2]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from adplatform.core import clock
 from adplatform.inventory.models import AdSlot
@@ -39,5 +40,6 @@ def choices_of_visitors(slot: AdSlot, *, visitors: int, each: int, at: datetime 
             price_micros=28_000_000,
             pctr=0.04,
             visitor=f"{number % visitors:032x}",
+            decision_id=UUID(int=number + 1),  # equal moments are told apart by it
         )
         factories.impression(made)
