@@ -24,6 +24,13 @@ from adplatform.learning import context
 from adplatform.learning.history import Trace
 from ml.schema import Column, ImpressionLog, Ints
 
+# A finding counts from its own moment on: what was learned before it stays as it was.
+_GENUINE = """NOT EXISTS (
+        SELECT FROM events_invalidation AS x
+        WHERE x.decision_id = {event}.decision_id AND x.kind = '{kind}' AND x.found_at < %(at)s
+    )"""
+_GENUINE_CLICK = _GENUINE.format(event="c", kind="click")
+
 IMPRESSIONS = f"""
     WITH consented AS ({CONSENTED_SQL})
     SELECT extract(epoch FROM i.served_at)::float8, extract(epoch FROM c.occurred_at)::float8,
@@ -33,8 +40,10 @@ IMPRESSIONS = f"""
     LEFT JOIN events_addecision AS d ON d.decision_id = i.decision_id
     LEFT JOIN events_click AS c
         ON c.decision_id = i.decision_id AND c.reason = ANY(%(counted)s) AND c.occurred_at < %(at)s
+        AND {_GENUINE_CLICK}
     LEFT JOIN consented AS v ON v.pseudonym = i.visitor
     WHERE i.served_at < %(at)s AND i.reason = ANY(%(counted)s)
+        AND {_GENUINE.format(event="i", kind="impression")}
     ORDER BY i.served_at, i.decision_id
 """  # noqa: S608 - the inserted text is a constant
 
@@ -49,7 +58,7 @@ CLICKS = f"""
     WITH consented AS ({CONSENTED_SQL})
     SELECT v.pseudonym, extract(epoch FROM c.occurred_at)::float8, c.creative_id
     FROM events_click AS c JOIN consented AS v ON v.pseudonym = c.visitor
-    WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s)
+    WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s) AND {_GENUINE_CLICK}
         AND (%(visitors)s::text[] IS NULL OR v.pseudonym = ANY(%(visitors)s))
 """  # noqa: S608
 
@@ -75,7 +84,7 @@ ACTS_BY_VISITOR = f"""
         UNION ALL
         SELECT v.pseudonym, count(*)
         FROM events_click AS c JOIN consented AS v ON v.pseudonym = c.visitor
-        WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s) GROUP BY 1
+        WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s) AND {_GENUINE_CLICK} GROUP BY 1
         UNION ALL
         SELECT v.pseudonym, count(*)
         FROM events_feedback AS f JOIN consented AS v ON v.pseudonym = f.visitor
