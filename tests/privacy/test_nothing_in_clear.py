@@ -110,7 +110,9 @@ def test_none_of_it_is_kept_in_clear(tmp_path: Path, hot, events, process_enviro
     )
     name = str(settings.DATABASES["default"]["NAME"])
     dump = subprocess.run(
-        [program("pg_dump"), "--data-only", "--enable-row-security", url(name)], check=True, capture_output=True
+        [program("pg_dump"), "--data-only", "--enable-row-security", url(name)],
+        check=True,
+        capture_output=True,
     ).stdout
     logs = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     stores = {
