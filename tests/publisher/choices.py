@@ -15,8 +15,8 @@ BIDS = (900_000.0, 700_000.0, 500_000.0, 400_000.0)  # per click, of four advert
 def choices_of_visitors(slot: AdSlot, *, visitors: int, each: int, at: datetime | None = None) -> None:
     """Choices between four advertisers; the one that bids most was shown."""
     ads = [
-        factories.creative(factories.line_item(factories.campaign(category=name)))
-        for name in ("cars", "golf", "books", "shoes")
+        factories.creative(factories.line_item(factories.campaign(category=name)), pk=900_000 + number)
+        for number, name in enumerate(("cars", "golf", "books", "shoes"))  # chance hangs on ids
     ]
     moment = (at or clock.now()) - timedelta(hours=2)
     for number in range(visitors * each):

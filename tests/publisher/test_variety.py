@@ -67,11 +67,10 @@ def test_more_variety_costs_revenue_and_brings_other_advertisers(owner: Membersh
     effective = [point["effective"] for point in points]
     revenue = [point["revenue"] for point in points]
     assert effective == sorted(effective)
-    # Chance hangs on the ads' ids, which a database gives.
-    assert (effective[0], effective[-1]) == (pytest.approx(1.15, abs=0.3), pytest.approx(3.7, abs=0.5))
+    assert (effective[0], effective[-1]) == (pytest.approx(1.05, abs=0.1), pytest.approx(3.7, abs=0.4))
     assert revenue == sorted(revenue, reverse=True)
     # Without variety the second bid of 0.70 a click is paid: 28 for 1,000 impressions at 4 %.
-    assert revenue[0] == pytest.approx(28, abs=2.5)
+    assert revenue[0] == pytest.approx(28, abs=1.5)
     assert revenue[-1] < 0.8 * revenue[0]
 
 
