@@ -16,7 +16,7 @@ from adplatform.api.audit import noted
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.paging import paged
 from adplatform.api.problems import ProblemError
-from adplatform.api.schemas import (
+from adplatform.api.schemas.campaigns import (
     AudienceOut,
     CampaignChange,
     CampaignNew,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from adplatform.accounts.models import Organisation
 from adplatform.api.auth import Key, Signed, key_of, organisation_of, signing_secret
-from adplatform.api.schemas import AdjustmentsIn, ConversionEvent, ConversionsIn, ConversionsOut
+from adplatform.api.schemas.conversions import AdjustmentsIn, ConversionEvent, ConversionsIn, ConversionsOut
 from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
 from adplatform.events.services import Change, Report, Result, adjust_conversions, record_conversions

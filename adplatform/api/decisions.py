@@ -10,7 +10,7 @@ from ninja import Router
 
 from adplatform.accounts.models import Organisation
 from adplatform.api.auth import Key, organisation_of
-from adplatform.api.schemas import ExplanationOut
+from adplatform.api.schemas.decisions import ExplanationOut
 from adplatform.campaigns.models import Creative
 
 router = Router(tags=["decisions"])

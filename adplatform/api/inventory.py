@@ -12,7 +12,7 @@ from adplatform.api.audit import noted
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.paging import paged
 from adplatform.api.problems import ProblemError
-from adplatform.api.schemas import SiteChange, SiteOut, SlotChange, SlotNew, SlotOut
+from adplatform.api.schemas.inventory import SiteChange, SiteOut, SlotChange, SlotNew, SlotOut
 from adplatform.inventory import services
 from adplatform.inventory.models import AdSlot, Site
 from adplatform.inventory.queries import slots_of

@@ -11,7 +11,7 @@ from ninja import Router
 from adplatform.accounts.models import Organisation
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.problems import ProblemError
-from adplatform.api.schemas import DeliveryOut, ReportOut
+from adplatform.api.schemas.reports import DeliveryOut, ReportOut
 from adplatform.campaigns.models import Campaign, Creative, LineItem
 from adplatform.core import clock
 from adplatform.core.tenants import platform

@@ -16,7 +16,7 @@ from adplatform.accounts.models import Organisation
 from adplatform.api.audit import noted
 from adplatform.api.auth import Key, organisation_of
 from adplatform.api.paging import paged
-from adplatform.api.schemas import MOST_MICROS, Name, Read
+from adplatform.api.schemas.base import MOST_MICROS, Name, Read
 from adplatform.core import clock
 from adplatform.core.tenants import platform
 from adplatform.insights import blocked

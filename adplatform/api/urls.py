@@ -9,7 +9,7 @@ from ninja import NinjaAPI
 from adplatform.accounts.models import Organisation
 from adplatform.api import campaigns, conversions, decisions, inventory, problems, reports, rights
 from adplatform.api.auth import Key, organisation_of
-from adplatform.api.schemas import OrganisationOut
+from adplatform.api.schemas.base import OrganisationOut
 
 DESCRIPTION = """Amounts are integer micros (1e-6) of the organisation's currency, times are ISO 8601 with a zone.
 Send `Authorization: Bearer adp_….…`; keys are made in the portal and carry scopes: read, write, conversions, explain.

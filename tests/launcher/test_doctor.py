@@ -8,8 +8,9 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import call_command
 
-from adplatform.core import checks, roles
-from adplatform.core.checks import Check, Finding
+from adplatform.core import roles
+from adplatform.core.doctor import checks, machine, running, stores
+from adplatform.core.doctor.finding import Check, Finding
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -33,29 +34,29 @@ def test_every_check_answers_and_every_fault_has_a_fix() -> None:
 
 def test_missing_roles_are_told_until_they_are_there() -> None:
     roles.apply()
-    assert checks.database_roles().status == "ok"
+    assert stores.database_roles().status == "ok"
     with_one_wrong = f"REVOKE INSERT ON events_click FROM {roles.WORKER}"
-    checks.connection.cursor().execute(with_one_wrong)
-    finding = checks.database_roles()
+    stores.connection.cursor().execute(with_one_wrong)
+    finding = stores.database_roles()
     assert (finding.status, finding.fix) == ("warn", "manage.py db_roles")
     assert "events_click" in finding.says
 
 
 def test_models_without_a_champion_and_with_a_lost_folder(settings: LazySettings, tmp_path) -> None:
     settings.MODELS_DIR = tmp_path
-    assert checks.models().says == "no champion: blender, matcher (ads are chosen by prior)"
+    assert running.models().says == "no champion: blender, matcher (ads are chosen by prior)"
     for kind in ("matcher", "blender"):
         factories.model_version(kind=kind, name=kind, folder=kind, stage="champion")
         (tmp_path / kind).mkdir()
-    assert checks.models() == Finding("ok", "blender: blender, matcher: matcher")
+    assert running.models() == Finding("ok", "blender: blender, matcher: matcher")
     (tmp_path / "matcher").rmdir()
-    assert (checks.models().status, checks.models().says) == ("fail", "folder is gone: matcher")
+    assert (running.models().status, running.models().says) == ("fail", "folder is gone: matcher")
 
 
 def test_an_incomplete_encoder_folder_is_named(settings: LazySettings, tmp_path) -> None:
     settings.ENCODER = str(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    assert checks.encoder().says == f"{tmp_path} lacks tokenizer.json, model.safetensors"
+    assert machine.encoder().says == f"{tmp_path} lacks tokenizer.json, model.safetensors"
 
 
 def test_the_command_exits_1_when_something_fails(
@@ -83,14 +84,14 @@ def test_the_budget_leases_say_under_which_epoch_they_stand(hot, monkeypatch: py
     from adplatform.serving import granting
     from adplatform.serving.lease_protocol import Ledger
 
-    assert checks.leases().says == "no budget was carried to Valkey yet: no paid ad can be served"
+    assert running.leases().says == "no budget was carried to Valkey yet: no paid ad can be served"
     granting.renew(at=clock.now(), hot=hot)
-    assert (checks.leases().status, checks.leases().says) == (
+    assert (running.leases().status, running.leases().says) == (
         "ok",
         "epoch 1, 0.0% of what is left on lease to 0 processes",
     )
     Ledger(hot).beat("a", 0)
-    hot.zadd(checks.LEASE_PROCESSES, {"a@1": 0})
-    assert checks.leases().says.endswith("on lease to 1 processes, 1 of them silent")
-    hot.hset(checks.LEASE_EPOCH, "run", "an older server's")
-    assert checks.leases().says == "Valkey holds leases of another epoch and gives nothing"
+    hot.zadd(running.LEASE_PROCESSES, {"a@1": 0})
+    assert running.leases().says.endswith("on lease to 1 processes, 1 of them silent")
+    hot.hset(running.LEASE_EPOCH, "run", "an older server's")
+    assert running.leases().says == "Valkey holds leases of another epoch and gives nothing"

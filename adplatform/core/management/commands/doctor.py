@@ -9,7 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from adplatform.core import checks
+from adplatform.core.doctor import checks
+from adplatform.core.doctor.finding import FAIL
 
 
 class Command(BaseCommand):
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         findings = [(check.name, check.run()) for check in checks.CHECKS]
-        failed = any(finding.status == checks.FAIL for _, finding in findings)
+        failed = any(finding.status == FAIL for _, finding in findings)
         if options["json"]:
             self.stdout.write(
                 json.dumps(
