@@ -65,29 +65,12 @@ def train_matcher(
     `refit` trains again on train and validation together for the number of epochs found (the report's
     figures of validation are then in-sample).
     """
-    import torch
-
     started = clock.perf_counter()
-    torch.manual_seed(seed)
-    every = np.arange(len(y))
-    table = Table(
-        U=U,
-        V=V,
-        u=every if u_index is None else u_index,
-        v=every if v_index is None else v_index,
-        y=np.asarray(y, dtype=np.float64),
-        weight=np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64),
-        group=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
-    )
+    table = _table(U, V, y, u_index=u_index, v_index=v_index, weight=weight, group=group)
     parts = _parts(table, time, validation, test)
     settings = Settings(epochs, batch_size, learning_rate, weight_decay, patience, seed, log_folder)
     rows = Rows.of(table, device)
-    model = Bilinear(U.shape[1], V.shape[1], bias=base_log_odds(table, parts["train"]), device=device)
-    losses, best = descend(model, rows, parts, settings)
-    if refit:
-        both = np.concatenate([parts["train"], parts["validation"]])
-        model = Bilinear(U.shape[1], V.shape[1], bias=base_log_odds(table, both), device=device)
-        run_epochs(model, rows, both, settings, epochs=best)
+    model, losses, best = _fitted(rows, table, parts, settings, device=device, refit=refit)
     shift = 0.0 if table.group is None else missing_level(scores(model, rows), table, parts["train"])
     matcher = model.matcher()
     final = scores(model, rows) + shift
@@ -98,6 +81,47 @@ def train_matcher(
         seconds=clock.perf_counter() - started,
         metrics={name: _summary(final, table, part) for name, part in parts.items() if len(part)},
     )
+
+
+def _table(
+    U: Vectors,
+    V: Vectors,
+    y: Floats,
+    *,
+    u_index: Ints | None,
+    v_index: Ints | None,
+    weight: Floats | None,
+    group: Column | None,
+) -> Table:
+    every = np.arange(len(y))
+    return Table(
+        U=U,
+        V=V,
+        u=every if u_index is None else u_index,
+        v=every if v_index is None else v_index,
+        y=np.asarray(y, dtype=np.float64),
+        weight=np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64),
+        group=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
+    )
+
+
+def _fitted(
+    rows: Rows, table: Table, parts: dict[str, Ints], settings: Settings, *, device: str, refit: bool
+) -> tuple[Bilinear, list[float], int]:
+    """The model, the validation loss of each epoch, and the epoch that was best."""
+    import torch
+
+    def fresh(part: Ints) -> Bilinear:
+        return Bilinear(table.U.shape[1], table.V.shape[1], bias=base_log_odds(table, part), device=device)
+
+    torch.manual_seed(settings.seed)
+    model = fresh(parts["train"])
+    losses, best = descend(model, rows, parts, settings)
+    if refit:
+        both = np.concatenate([parts["train"], parts["validation"]])
+        model = fresh(both)
+        run_epochs(model, rows, both, settings, epochs=best)
+    return model, losses, best
 
 
 @dataclass(frozen=True)
