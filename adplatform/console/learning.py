@@ -30,7 +30,7 @@ from adplatform.console.model_words import (
     tables,
 )
 from adplatform.core import clock
-from adplatform.insights import charts
+from adplatform.insights import model_charts
 from adplatform.jobs.models import JobRun
 from adplatform.learning.models import BeliefFit, EngineFit, ModelVersion, SearchRun, SearchTrial, TrainingRun
 
@@ -88,12 +88,14 @@ def training_figure(_request: HttpRequest, pk: int, figure: str) -> JsonResponse
     importance = metrics.get("importance") or {}
     if figure == "reliability" and (bins := (metrics.get("reliability") or {}).get("bins")):
         before = (metrics.get("calibration") or {}).get("before") or []
-        return JsonResponse(charts.reliability_figure(bins, before=before))
+        return JsonResponse(model_charts.reliability_figure(bins, before=before))
     if figure == "groups" and importance.get("groups"):
-        return JsonResponse(charts.share_figure(_in_words(importance["groups"])))
+        return JsonResponse(model_charts.share_figure(_in_words(importance["groups"])))
     if figure == "features" and importance.get("features"):
         largest = _largest_first(importance["features"])[:MOST_FEATURES]
-        return JsonResponse(charts.share_figure({name.replace("_", " "): size for name, size in largest}))
+        return JsonResponse(
+            model_charts.share_figure({name.replace("_", " "): size for name, size in largest})
+        )
     raise Http404(figure)
 
 
@@ -105,7 +107,7 @@ def search_figure(_request: HttpRequest, pk: int) -> JsonResponse:
         raise Http404("no trials")
     values, states = zip(*found, strict=True)
     return JsonResponse(
-        charts.search_figure(values, [state == SearchTrial.State.COMPLETE for state in states])
+        model_charts.search_figure(values, [state == SearchTrial.State.COMPLETE for state in states])
     )
 
 

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from adplatform.console.access import operator_page
-from adplatform.insights import charts
+from adplatform.insights import model_charts
 from adplatform.learning.models import DataReport
 
 TONES = {"ok": "ok", "warn": "warn", "alarm": "bad", "refuse": "bad"}
@@ -44,7 +44,7 @@ def drift_chart(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view 
         for row in newest.report["findings"]
         if row["check"] == DRIFT and row["details"]["judged"]
     ]
-    return JsonResponse(charts.drift_figure(features))
+    return JsonResponse(model_charts.drift_figure(features))
 
 
 def _findings(report: DataReport) -> list[dict[str, Any]]:

@@ -13,15 +13,16 @@ from adplatform.events.models import (
     ConversionAction,
     Credit,
     DailyStat,
+    DeliveryHour,
     Feedback,
     FillStat,
     HourlyStat,
     Impression,
     Invalidation,
     RefusedStat,
+    TallyReport,
     View,
 )
-from adplatform.events.tallies import DeliveryHour, TallyReport
 
 
 @admin.register(AdDecision)

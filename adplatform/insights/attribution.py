@@ -13,7 +13,7 @@ from adplatform.accounts.models import Organisation
 from adplatform.campaigns.models import Campaign
 from adplatform.events.models import Credit
 from adplatform.events.shares import MODELS, WHOLE
-from adplatform.insights.charts import Figure, finished
+from adplatform.insights.figures import Figure, finished
 from adplatform.insights.metrics import Range
 
 NAMES = {

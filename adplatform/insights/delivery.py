@@ -21,8 +21,8 @@ from adplatform.campaigns.models import LineItem
 from adplatform.core.money import BASIS_POINTS, format_micros
 from adplatform.core.tenants import platform
 from adplatform.decision.tally import WON
-from adplatform.insights.charts import Figure, finished
 from adplatform.insights.delivery_words import ADVICE, SHORT
+from adplatform.insights.figures import Figure, finished
 from adplatform.insights.metrics import Range
 
 FEWEST_LOST = (

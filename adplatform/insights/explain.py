@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from django.utils.translation import gettext as _
 
-from adplatform.insights.charts import Figure, finished
+from adplatform.insights.figures import Figure, finished
 from adplatform.learning import influence, words
 from adplatform.learning.models import Influence
 

@@ -14,7 +14,7 @@ from adplatform.campaigns import rules
 from adplatform.campaigns.models import Creative, OperatorRule
 from adplatform.events.models import HourlyStat
 from adplatform.insights import queries
-from adplatform.insights.charts import Figure, finished
+from adplatform.insights.figures import Figure, finished
 from adplatform.insights.metrics import Range, Totals, local_date
 from adplatform.inventory.models import AdSlot
 

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from adplatform.accounts.models import Organisation
 from adplatform.core.tenants import platform
 from adplatform.events.validity import COUNTED
-from adplatform.insights.charts import Figure, finished, symbol
+from adplatform.insights.figures import Figure, finished, symbol
 
 DAYS = 7
 FEWEST = 2

@@ -14,11 +14,11 @@ from adplatform.campaigns.models import AdvertiserCap, Purse
 from adplatform.events.models import (
     Adjustment,
     Credit,
+    DeliveryHour,
     Feedback,
     Invalidation,
     RefusedStat,
 )
-from adplatform.events.tallies import DeliveryHour
 from adplatform.inventory.models import BlockRule, CompetingPair, FloorRule, HouseAd
 from adplatform.learning.models import (
     CategorySuggestion,

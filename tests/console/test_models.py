@@ -18,7 +18,7 @@ from adplatform.console.model_words import (
     off_policy,
     tables,
 )
-from adplatform.insights import charts
+from adplatform.insights import model_charts
 from adplatform.learning import registry
 from adplatform.learning.models import SearchRun, SearchTrial
 from tests import factories
@@ -105,7 +105,7 @@ def test_a_card_reads_as_pairs_of_words() -> None:
 
 
 def test_a_reliability_diagram_has_each_bins_interval_and_count() -> None:
-    observed, equal = charts.reliability_figure(METRICS["reliability"]["bins"])["data"]
+    observed, equal = model_charts.reliability_figure(METRICS["reliability"]["bins"])["data"]
     assert list(observed["y"]) == [0.025, 0.18]
     assert [round(one, 4) for one in observed["error_y"]["array"]] == [0.005, 0.04]
     assert [round(one, 4) for one in observed["error_y"]["arrayminus"]] == [0.005, 0.03]
@@ -114,7 +114,7 @@ def test_a_reliability_diagram_has_each_bins_interval_and_count() -> None:
 
 
 def test_the_best_so_far_ignores_trials_that_were_stopped() -> None:
-    drawn = charts.search_figure([0.9, 0.7, 0.8], [True, False, True])["data"]
+    drawn = model_charts.search_figure([0.9, 0.7, 0.8], [True, False, True])["data"]
     best = next(trace for trace in drawn if trace["name"] == "Best so far")
     assert list(best["y"]) == [0.9, 0.9, 0.8]
 

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from adplatform.insights import charts, queries
+from adplatform.insights import charts, figures, queries
 from adplatform.insights.queries import Range, Totals
 from adplatform.insights.traffic import no_ad_words
 from adplatform.inventory import services
@@ -88,6 +88,6 @@ def _form(request: HttpRequest, site: Site, slot: AdSlot | None) -> HttpResponse
         "site": site,
         "slot": slot,
         "form": form,
-        "symbol": charts.symbol(site.currency),
+        "symbol": figures.symbol(site.currency),
     }
     return render(request, "portal/publisher/slot_edit.html", context, status=422 if form.errors else 200)

@@ -20,7 +20,6 @@ class DeliveryHour(models.Model):
     outcomes = models.JSONField(help_text="Opportunities by outcome")
 
     class Meta:
-        app_label = "events"
         constraints = [
             models.UniqueConstraint(fields=["line_item_id", "hour", "source"], name="one_delivery_hour")
         ]
@@ -41,7 +40,6 @@ class TallyReport(models.Model):
     hour = models.DateTimeField()
 
     class Meta:
-        app_label = "events"
         constraints = [models.UniqueConstraint(fields=["process", "number"], name="a_report_is_counted_once")]
         indexes = [models.Index(fields=["hour"], name="report_by_hour")]
 
