@@ -9,7 +9,7 @@ it is called within the transaction that stores the events.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from .models import Budget, Campaign, Purse
+from .stretches import REMEMBERED_SECONDS, stretch_of
 
 UNLIMITED = 2**62
 _PURSE_AGE = timedelta(minutes=1)  # after which the books are read again even where money is left
@@ -45,22 +46,25 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a campaign may still be charged, by its own budgets, and the smaller of those."""
+    """What a campaign may still be charged, by its own budgets, and the smaller of those. `recent_micros`: what of the
+    ads served lately was charged already, and so is not in `left_micros` any more (campaigns.Budget)."""
 
     campaign_id: int
     organisation_id: int
     left_micros: int
     size_micros: int
+    recent_micros: Sequence[int] = ()
 
 
 @dataclass(slots=True)
 class _Account:
-    """A locked row: what is spent, the limit, and what this call adds."""
+    """A locked row: what is spent, the limit, what this call adds, and of a flight the charges by stretch."""
 
     pk: int
     limit_micros: int
     spent_micros: int
     added_micros: int = 0
+    recent: dict[int, int] = field(default_factory=dict)
 
     def has(self, micros: int) -> bool:
         return self.spent_micros + self.added_micros + micros <= self.limit_micros
@@ -78,15 +82,16 @@ def charge(charges: Sequence[Charge], *, granted: Granted, at: datetime) -> list
         _decide(item, (budgets[item.campaign_id, day], budgets[item.campaign_id, None]), purses)
         for item, day in zip(charges, days, strict=True)
     ]
-    _write("campaigns_budget", budgets.values())
-    _write("campaigns_purse", (purse.account for purse in purses.values()))
+    _remember(charges, verdicts, budgets, at)
+    _write_budgets(budgets.values())
+    _write_purses(purse.account for purse in purses.values())
     return verdicts
 
 
 def lefts(*, at: datetime) -> list[Left]:
     """Of every running campaign: the least of its day's and its flight's budget, less what was charged."""
     with connection.cursor() as cursor:
-        cursor.execute(_LEFTS, {"at": at, "unlimited": UNLIMITED})
+        cursor.execute(_LEFTS, {"at": at, "unlimited": UNLIMITED, "since": _since(at)})
         return [Left(*row) for row in cursor.fetchall()]
 
 
@@ -96,7 +101,9 @@ SELECT campaign.id, campaign.organisation_id,
            COALESCE(day.amount_micros - day.spent_micros, campaign.daily_budget_micros, %(unlimited)s),
            COALESCE(flight.amount_micros - flight.spent_micros, campaign.flight_budget_micros, %(unlimited)s))),
        LEAST(COALESCE(day.amount_micros, campaign.daily_budget_micros, %(unlimited)s),
-             COALESCE(flight.amount_micros, campaign.flight_budget_micros, %(unlimited)s))
+             COALESCE(flight.amount_micros, campaign.flight_budget_micros, %(unlimited)s)),
+       CASE WHEN flight.recent_micros[cardinality(flight.recent_micros) - 1] >= %(since)s
+            THEN flight.recent_micros ELSE '{}' END
 FROM campaigns_campaign AS campaign
 JOIN accounts_organisation AS owner ON owner.id = campaign.organisation_id
 LEFT JOIN campaigns_budget AS day
@@ -122,8 +129,8 @@ def give_back(charges: Sequence[Charge]) -> None:
             purses[item.advertiser_id],
         ):
             account.added_micros -= item.micros
-    _write("campaigns_budget", budgets.values())
-    _write("campaigns_purse", purses.values())
+    _write_budgets(budgets.values())
+    _write_purses(purses.values())
 
 
 def sync(*, at: datetime, campaign_ids: Collection[int] | None = None) -> int:
@@ -186,6 +193,29 @@ def _decide(item: Charge, budgets: tuple[_Account, _Account], purses: Mapping[in
     return None
 
 
+def _remember(
+    charges: Sequence[Charge],
+    verdicts: Sequence[Refusal | None],
+    budgets: Mapping[tuple[int, date | None], _Account],
+    at: datetime,
+) -> None:
+    """Add what was charged to its stretch; the row of the flight keeps those of a minute."""
+    for item, verdict in zip(charges, verdicts, strict=True):
+        if verdict is None:
+            recent, stretch = (
+                budgets[item.campaign_id, None].recent,
+                stretch_of(item.served_at.timestamp()),
+            )
+            recent[stretch] = recent.get(stretch, 0) + item.micros
+    since = _since(at)
+    for account in budgets.values():
+        account.recent = {stretch: micros for stretch, micros in account.recent.items() if stretch >= since}
+
+
+def _since(at: datetime) -> int:
+    return round(1000 * (at.timestamp() - REMEMBERED_SECONDS))
+
+
 def _locked_budgets(days: set[tuple[int, date]]) -> dict[tuple[int, date | None], _Account]:
     """The rows of these campaigns' days and flights, made where they are missing, locked in order."""
     keys: set[tuple[int, date | None]] = {*days, *((campaign_id, None) for campaign_id, _ in days)}
@@ -202,9 +232,12 @@ def _select_budgets(keys: set[tuple[int, date | None]]) -> dict[tuple[int, date 
         Q(date__in=dates) | Q(date__isnull=True), campaign_id__in={campaign_id for campaign_id, _ in keys}
     )
     values = rows.order_by("campaign_id", "date").values_list(
-        "campaign_id", "date", "pk", "amount_micros", "spent_micros"
+        "campaign_id", "date", "pk", "amount_micros", "spent_micros", "recent_micros"
     )
-    return {(campaign_id, day): _Account(pk, amount, spent) for campaign_id, day, pk, amount, spent in values}
+    return {
+        (campaign_id, day): _Account(pk, amount, spent, 0, dict(zip(recent[::2], recent[1::2], strict=True)))
+        for campaign_id, day, pk, amount, spent, recent in values
+    }
 
 
 def _create_budgets(keys: set[tuple[int, date | None]]) -> None:
@@ -269,13 +302,35 @@ def _select_purses(ids: set[int]) -> list[Purse]:
     return list(rows.order_by("organisation_id"))
 
 
-def _write(table: str, accounts: Iterable[_Account]) -> None:
-    touched = [account for account in accounts if account.added_micros]
-    if not touched:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table} AS row SET spent_micros = row.spent_micros + added.micros "  # noqa: S608 - our table names
-            "FROM unnest(%s::bigint[], %s::bigint[]) AS added(id, micros) WHERE row.id = added.id",
-            [[account.pk for account in touched], [account.added_micros for account in touched]],
-        )
+_SPEND_BUDGETS = """
+UPDATE campaigns_budget AS row
+SET spent_micros = row.spent_micros + added.micros, recent_micros = added.recent::bigint[]
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS added(id, micros, recent) WHERE row.id = added.id
+"""
+_SPEND_PURSES = """
+UPDATE campaigns_purse AS row SET spent_micros = row.spent_micros + added.micros
+FROM unnest(%s::bigint[], %s::bigint[]) AS added(id, micros) WHERE row.id = added.id
+"""
+
+
+def _write_budgets(accounts: Iterable[_Account]) -> None:
+    if touched := [account for account in accounts if account.added_micros]:
+        recent = [_as_array(account.recent) for account in touched]
+        with connection.cursor() as cursor:
+            cursor.execute(_SPEND_BUDGETS, [*_ids_and_micros(touched), recent])
+
+
+def _write_purses(accounts: Iterable[_Account]) -> None:
+    if touched := [account for account in accounts if account.added_micros]:
+        with connection.cursor() as cursor:
+            cursor.execute(_SPEND_PURSES, _ids_and_micros(touched))
+
+
+def _ids_and_micros(touched: Sequence[_Account]) -> list[list[int]]:
+    return [[account.pk for account in touched], [account.added_micros for account in touched]]
+
+
+def _as_array(recent: Mapping[int, int]) -> str:
+    """As PostgreSQL writes an array: the stretches in order, each before its micros."""
+    pairs = (f"{stretch},{micros}" for stretch, micros in sorted(recent.items()))
+    return f"{{{','.join(pairs)}}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -213,12 +214,14 @@ def text_of(headline: str, body: str) -> str:
 
 class Budget(models.Model):
     """What a campaign may still be charged. Ingest decides each charge against this row in its transaction, so
-    that what is billed never exceeds the budget. `date` is the day in the organisation's zone; null: the flight."""
+    that what is billed never exceeds the budget. `date` is the day in the organisation's zone; null: the flight.
+    `recent_micros`, of flights: what was charged of the ads served lately, as start of a stretch, micros, start, ..."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="budgets")
     date = models.DateField(null=True, blank=True)
     amount_micros = models.BigIntegerField()
     spent_micros = models.BigIntegerField(default=0)
+    recent_micros = ArrayField(models.BigIntegerField(), default=list)
 
     class Meta:
         constraints = [

@@ -21,7 +21,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, transaction
 
 from adplatform.billing import queries as billing
-from adplatform.campaigns import budgets
+from adplatform.campaigns import budgets, stretches
 from adplatform.campaigns.models import LeaseEpoch, Purse
 from adplatform.core import clock
 from adplatform.events.stream import connect
@@ -34,7 +34,6 @@ from .lease_protocol import (
     MOST_MICROS,
     PENDING_SECONDS,
     PROCESSES_KEY,
-    STRETCH_MILLISECONDS,
     TTL_SECONDS,
     Grant,
     Ledger,
@@ -187,7 +186,7 @@ class Granter:
             "run": epoch.run_id,
             "serial": epoch.serial,
             # Of whole stretches: one that began before this is over, and so is the wait for its events.
-            "until": max(0, round(1000 * (valkey.until - PENDING_SECONDS)) - STRETCH_MILLISECONDS),
+            "until": max(0, round(1000 * (valkey.until - PENDING_SECONDS)) - stretches.STRETCH_MILLISECONDS),
             "at": at.timestamp(),
             "waiting": len(epoch.waiting),
             "leased": leased,
@@ -198,7 +197,7 @@ class Granter:
 
 def affordable(at: datetime) -> list[Grant]:
     """What each running campaign may still be charged: the least of its day's, its flight's and its part of its
-    advertiser's money."""
+    advertiser's money. What was charged lately is read first, or what is charged meanwhile would be set free twice."""
     by_owner: dict[int, list[budgets.Left]] = defaultdict(list)
     for left in budgets.lefts(at=at):
         by_owner[left.organisation_id].append(left)
@@ -212,7 +211,8 @@ def affordable(at: datetime) -> list[Grant]:
         parts = shared(purse, {left.campaign_id: left.left_micros for left in lefts})
         for left in lefts:
             part = min(parts[left.campaign_id], MOST_MICROS)
-            grants.append(Grant(left.campaign_id, part, min(left.size_micros, max(purse, part), MOST_MICROS)))
+            size = min(left.size_micros, max(purse, part), MOST_MICROS)
+            grants.append(Grant(left.campaign_id, part, size, tuple(left.recent_micros)))
     return grants
 
 

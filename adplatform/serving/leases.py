@@ -15,16 +15,17 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import redis
 
+from adplatform.campaigns.stretches import stretch_of
 from adplatform.decision.types import IntArray, Pick
 
-from .lease_protocol import TTL_SECONDS, Beat, Claim, Ledger, stretch_of
+from .lease_protocol import TTL_SECONDS, Beat, Claim, Ledger
 
 if TYPE_CHECKING:  # of which only the candidates are read; loading it takes the models along
     from .snapshot import Snapshot
@@ -39,11 +40,13 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 16.0  # until a campaign that has nothing
 
 @dataclass(slots=True)
 class _Lease:
-    """A campaign's lease. `held_micros`: as Valkey has it; `spent_micros`: of that, not told yet; `least_micros` and
-    `most_micros`: what one event of its ads may cost; `low_micros`: below which more is asked for."""
+    """A campaign's lease. `held_micros`: as Valkey has it; `spent_micros`: of that, not told yet, in `untold` by the
+    stretch in which it was served; `least_micros` and `most_micros`: what one event of its ads may cost; `low_micros`:
+    below which more is asked for."""
 
     held_micros: int = 0
     spent_micros: int = 0
+    untold: dict[int, int] = field(default_factory=dict)
     least_micros: int = 0
     most_micros: int = 0
     low_micros: int = 0
@@ -103,7 +106,6 @@ class Leases:
         self._asking: set[int] = set()
         self._dry: set[int] = set()
         self._touched: set[int] = set()
-        self._stretch = 0
         self._valid_until = self._beat_at = self._report_at = self._rest_until = 0.0
 
     # --- in a request -------------------------------------------------------------------------------------------------
@@ -118,14 +120,15 @@ class Leases:
         return self._column(snapshot)
 
     def take(self, campaign_id: int, micros: int, at: datetime) -> None:
+        stretch = stretch_of(at.timestamp())
         with self._lock:
             lease = self._held.get(campaign_id)
             if lease is None:
                 lease = self._held[campaign_id] = _Lease()
             lease.spent_micros += micros
+            lease.untold[stretch] = lease.untold.get(stretch, 0) + micros
             self._reveal(campaign_id, lease)
             self._touched.add(campaign_id)
-            self._stretch = max(self._stretch, stretch_of(at.timestamp()))
             if lease.left_micros < lease.low_micros:
                 self._asking.add(campaign_id)
 
@@ -238,7 +241,7 @@ class Leases:
             name, beat = self._name, self._beat
             claims = [self._claim_of(id) for id in due]
         try:
-            answers = self._ledger.claim(name, beat, claims, self._stretch)
+            answers = self._ledger.claim(name, beat, claims)
         except (redis.RedisError, OSError):
             with self._lock:
                 self._asking.update(due)
@@ -256,14 +259,18 @@ class Leases:
         if lease.most_micros == 0 or lease.left_micros < lease.least_micros:
             lease.held_micros = lease.spent_micros
             self._reveal(campaign_id, lease)
-        return Claim(
-            campaign_id, lease.spent_micros, lease.left_micros, lease.least_micros, lease.most_micros
-        )
+        untold = dict(lease.untold)
+        return Claim(campaign_id, untold, lease.left_micros, lease.least_micros, lease.most_micros)
 
     def _settle(self, claim: Claim, lease_micros: int, now: float) -> None:
         """Take the answer over. What was spent meanwhile stays to be told."""
         id, lease = claim.campaign_id, self._held[claim.campaign_id]
-        lease.spent_micros -= claim.spent_micros
+        lease.spent_micros -= sum(claim.spent.values())
+        for stretch, micros in claim.spent.items():
+            if lease.untold[stretch] == micros:
+                del lease.untold[stretch]
+            else:
+                lease.untold[stretch] -= micros
         # Where nothing is given now, what is held stays good for its time.
         lease.held_micros = claim.held_micros if lease_micros < 0 else lease_micros
         lease.low_micros = max(lease.held_micros // 2, min(lease.held_micros, 2 * lease.most_micros))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection, connections, transaction
@@ -161,6 +161,34 @@ class AnySequence(TestCase):
                 got += budgets.charge(charges, granted=lambda ids: dict.fromkeys(ids, money), at=NOON)
         assert [verdict is None for verdict in got] == wanted
         assert all(row.spent_micros == spent for row in Budget.objects.filter(campaign=campaign))
+
+
+def test_a_flight_tells_for_a_minute_what_was_charged_of_which_stretch(db: None) -> None:
+    """So that leases know what of the served ads is off the budget already."""
+    campaign = campaign_of(daily_budget_micros=100)
+
+    def charge(micros: int, *, seconds_ago: float, at: datetime = NOON) -> budgets.Refusal | None:
+        one = budgets.Charge(
+            campaign.pk, campaign.organisation_id, at - timedelta(seconds=seconds_ago), micros
+        )
+        with transaction.atomic():
+            return budgets.charge([one], granted=lambda ids: dict.fromkeys(ids, PLENTY), at=at)[0]
+
+    def recent(at: datetime = NOON) -> list[int]:
+        (left,) = [one for one in budgets.lefts(at=at) if one.campaign_id == campaign.pk]
+        return list(left.recent_micros)
+
+    noon = round(NOON.timestamp() * 1000)
+    assert charge(30, seconds_ago=1) is None
+    assert charge(20, seconds_ago=4) is None
+    assert charge(10, seconds_ago=7) is None
+    assert charge(90, seconds_ago=1) == budgets.Refusal.BUDGET_SPENT
+    assert charge(5, seconds_ago=300) is None  # long over
+    assert recent() == [noon - 10_000, 10, noon - 5_000, 50]
+    later = NOON + timedelta(seconds=52)
+    assert charge(1, seconds_ago=1, at=later) is None
+    assert recent(later) == [noon - 5_000, 50, noon + 50_000, 1]
+    assert recent(NOON + timedelta(minutes=5)) == []
 
 
 def test_nothing_to_charge_asks_nothing() -> None:

@@ -1,6 +1,6 @@
 """A process that spends leases until it is stopped: python -m tests.serving.lease_process URL CAMPAIGN PRICE SECONDS TTL
 
-Each ad that it serves is one line on stdout, written out before the next, so that a kill loses no line.
+Each ad that it serves is one line on stdout, its moment, written out before the next, so that a kill loses no line.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any
 
 import redis
 
+from adplatform.campaigns import stretches
 from adplatform.core import clock
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.types import Candidate
-from adplatform.serving import lease_protocol, leases
+from adplatform.serving import leases
 
 
 def main(url: str, campaign: str, price: str, seconds: str, ttl: str) -> None:
-    leases.TTL_SECONDS, lease_protocol.STRETCH_MILLISECONDS = float(ttl), 100
+    leases.TTL_SECONDS, stretches.STRETCH_MILLISECONDS = float(ttl), 100
     leases._LONGEST_PAUSE = leases._SHORTEST_PAUSE = leases._BEAT_SECONDS = leases._REST_SECONDS = 0.1
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
@@ -43,8 +44,9 @@ def main(url: str, campaign: str, price: str, seconds: str, ttl: str) -> None:
         quietly(mine.tend)
         column = mine.spend(snapshot)
         if column.remaining_micros[0] >= int(price):
-            column.take(pick, clock.now())
-            os.write(1, b"served\n")
+            at = clock.now()
+            column.take(pick, at)
+            os.write(1, f"{at.isoformat()}\n".encode())
         time.sleep(0.001)
     quietly(mine.close)
 

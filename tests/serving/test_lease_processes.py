@@ -13,13 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from adplatform.campaigns import budgets
+from adplatform.campaigns import budgets, stretches
 from adplatform.campaigns.models import Budget, LeaseEpoch
 from adplatform.core import clock
 from adplatform.embedded import net, places
@@ -100,12 +101,14 @@ class Platform:
     def round(self) -> granting.Renewed | None:
         """Bill what was served since, then let the worker do its round."""
         asked_at = time.time()
-        new = sum((one.stdout.read() or b"").count(b"\n") for one in self.processes if one.stdout)
-        self.served += new
-        charge = budgets.Charge(self.campaign.pk, self.campaign.organisation_id, clock.now(), PRICE)
-        verdicts = budgets.charge(
-            [charge] * new, granted=lambda ids: dict.fromkeys(ids, 10**12), at=clock.now()
-        )
+        charges = [
+            budgets.Charge(self.campaign.pk, self.campaign.organisation_id, datetime.fromisoformat(at), PRICE)
+            for one in self.processes
+            if one.stdout
+            for at in (one.stdout.read() or b"").decode().splitlines()
+        ]
+        self.served += len(charges)
+        verdicts = budgets.charge(charges, granted=lambda ids: dict.fromkeys(ids, 10**12), at=clock.now())
         self.billed += sum(verdict is None for verdict in verdicts)
         with suppress(redis.RedisError):
             # All that was said before is billed; what was served a moment before that has been said.
@@ -140,7 +143,7 @@ class Platform:
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     monkeypatch.setattr(granting, "_OUT_SECONDS", TTL + 0.3)
     monkeypatch.setattr(granting, "PENDING_SECONDS", 0.1)
-    monkeypatch.setattr(granting, "STRETCH_MILLISECONDS", 100)
+    monkeypatch.setattr(stretches, "STRETCH_MILLISECONDS", 100)
     campaign = m.ad(campaign={"daily_budget_micros": BUDGET, "bid_strategy": "manual_cpm"}).line_item.campaign
     valkey = OwnValkey(tmp_path)
     made = Platform(valkey, campaign)
@@ -166,6 +169,21 @@ def test_three_processes_of_which_one_is_killed_serve_the_whole_budget_and_no_mo
     platform.run_until(lambda: platform.served * PRICE == BUDGET)
     assert Budget.objects.get(campaign=platform.campaign, date__isnull=False).spent_micros == BUDGET
     assert not [name for name in platform.leased() if f"-{first.pid}-" in name]
+
+
+def test_a_budget_that_is_spent_in_seconds_never_waits_for_what_is_billed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is served waits for 20 seconds to be billed; what is billed waits no more."""
+    monkeypatch.setattr(granting, "PENDING_SECONDS", 20.0)
+    platform.start(2)
+    platform.run_until(lambda: platform.served)
+    began = time.monotonic()
+    platform.run_until(lambda: platform.served * PRICE == BUDGET, seconds=10.0)
+    assert time.monotonic() < began + 10.0
+    row = platform.valkey.client.hgetall(lease_key(platform.campaign.pk))
+    told = {name: int(micros) for name, micros in row.items() if name[:2] == b"u:"}
+    assert sum(told.values()) >= BUDGET * 99 // 100  # all of it would still be waiting
 
 
 def test_a_valkey_restored_from_an_older_dump_gives_nothing_twice(platform: Platform) -> None:
