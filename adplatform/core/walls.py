@@ -165,6 +165,7 @@ TENANTS = {
 }
 
 SHARED = {
+    "audience_erasure": "hashes that name nobody without a key, asked before a conversion is stored",
     "billing_taxrate": "rates of countries",
     "inventory_category": "the categories that everybody chooses from",
     "inventory_categorylink": "how near categories are",
@@ -189,7 +190,6 @@ PLATFORM = {
     "auth_permission": _PEOPLE,
     "audience_visitor": _VISITORS,
     "audience_consent": _VISITORS,
-    "audience_erasure": _VISITORS,
     "audience_behaviour": _VISITORS,
     "learning_pick": _VISITORS,
     "learning_visitorvector": _VISITORS,

@@ -1,8 +1,8 @@
-"""Late events of visitors who were erased meanwhile: stored for what they count, without whom they came from."""
+"""Late events and conversions of visitors who were erased meanwhile: stored for what they count, without whom they came from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -13,18 +13,29 @@ from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, Ser
 
 
 def without_erased(records: Sequence[Record]) -> Sequence[Record]:
-    """The batch as it may be stored; one query where nothing in it is older than the newest erasure."""
-    newest = erasures.newest()
-    if newest is None:
-        return records
-    told = [(visitor_of(record), served_at(record)) for record in records]
-    asked = {visitor for visitor, at in told if visitor and at is not None and at <= newest}
-    if not asked or not (gone := erasures.moments(asked)):
+    """The batch as it may be stored."""
+    of_erased = gone((visitor_of(record), served_at(record)) for record in records)
+    if not any(of_erased):
         return records
     return [
-        anonymous(record) if visitor in gone and at is not None and at <= gone[visitor] else record
-        for record, (visitor, at) in zip(records, told, strict=True)
+        anonymous(record) if is_gone else record for record, is_gone in zip(records, of_erased, strict=True)
     ]
+
+
+def gone(told: Iterable[tuple[str, datetime | None]]) -> list[bool]:
+    """Whether each (visitor, moment) is of somebody who was forgotten since; empty where none is.
+
+    Call it inside the transaction that stores them, before other locks are taken. One query where nobody was ever
+    forgotten, or nothing is older than the newest erasure.
+    """
+    newest = erasures.newest()
+    if newest is None:
+        return []
+    pairs = list(told)
+    asked = {visitor for visitor, at in pairs if visitor and at is not None and at <= newest}
+    if not asked or not (moments := erasures.moments(asked)):
+        return []
+    return [visitor in moments and at is not None and at <= moments[visitor] for visitor, at in pairs]
 
 
 def visitor_of(record: Record) -> str:

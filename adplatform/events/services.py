@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -11,7 +11,7 @@ from django.db import transaction
 
 from adplatform.accounts.models import Organisation
 
-from . import bulk, credits
+from . import bulk, credits, forgotten
 from .attribution import Touch, credited, touch_of, touches_of
 from .models import Adjustment, Click, Conversion, ConversionAction
 from .records import Served
@@ -57,6 +57,7 @@ def record_conversions(
     actions = {action.name: action for action in ConversionAction.objects.filter(organisation=advertiser)}
     results: list[Result] = []
     with transaction.atomic():
+        reports = _without_erased(reports)
         bulk.lock_advertisers([advertiser.pk])
         known = _known(actions, reports)
         stored: list[int] = []
@@ -77,6 +78,17 @@ def record_conversions(
         if dry_run:
             transaction.set_rollback(True)
     return results
+
+
+def _without_erased(reports: Sequence[Report]) -> Sequence[Report]:
+    """Visitors who were forgotten since their conversion are left out of it; what it is worth still counts."""
+    of_erased = forgotten.gone((report.visitor, report.occurred_at) for report in reports)
+    if not any(of_erased):
+        return reports
+    return [
+        replace(report, visitor="") if is_gone else report
+        for report, is_gone in zip(reports, of_erased, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
