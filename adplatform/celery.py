@@ -24,6 +24,7 @@ DEFAULT_SCHEDULES: dict[str, timedelta | crontab] = {
     "snapshot": timedelta(seconds=30),
     "embed_creatives": timedelta(minutes=1),
     "sweep": timedelta(minutes=1),
+    "add_delivery": timedelta(minutes=1),
     "repace": timedelta(minutes=5),
     "rollup": timedelta(minutes=5),
     "watch_canary": timedelta(minutes=5),

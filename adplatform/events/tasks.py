@@ -71,6 +71,19 @@ def credit_conversions(*, at: datetime, slot: datetime, dry_run: bool, progress:
 
 
 @job(
+    "add_delivery",
+    title="Add up delivery",
+    description="Adds what serving processes counted of line items to the hours that pages read.",
+)
+def add_delivery(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
+    from . import delivery
+
+    reports = delivery.waiting() if dry_run else delivery.add_up()
+    verb = "Would add" if dry_run else "Added"
+    return Outcome(f"{verb} {reports:,} reports.", {"reports": reports})
+
+
+@job(
     "fold_delivery",
     title="Fold old hours of delivery",
     description="Makes one row of each day's counted opportunities once they are two weeks old.",

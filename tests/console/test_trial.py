@@ -12,7 +12,7 @@ from adplatform import settings
 from adplatform.console import trial
 from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
-from adplatform.events.models import AdDecision, DeliveryHour
+from adplatform.events.models import AdDecision, DeliveryHour, TallyReport
 from adplatform.serving import consent, pipeline
 from adplatform.serving.counters import cap_field, cap_key
 from tests import factories
@@ -73,7 +73,7 @@ def test_an_operator_sees_winner_price_reasons_and_every_rule_and_nothing_is_cou
     assert "Refuses" not in winning
     market.server.flush()
     pipeline.drain_all(market.events, None)
-    assert (AdDecision.objects.count(), DeliveryHour.objects.count()) == (0, 0)
+    assert (AdDecision.objects.count(), TallyReport.objects.count()) == (0, 0)
     assert market.events.xlen("events") == 0
 
 

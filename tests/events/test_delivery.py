@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from django.db import OperationalError, connection
 
-from adplatform.events import delivery, ingest
+from adplatform.events import dead_letters, delivery, ingest
 from adplatform.events.models import DeliveryHour, TallyReport
 from adplatform.events.records import Tallied, pack
 from adplatform.events.stream import FIELD, STREAM
-from adplatform.events.tasks import fold_delivery
+from adplatform.events.tasks import add_delivery, fold_delivery
 from tests import factories
 from tests.factories import NOON
 
@@ -29,6 +30,11 @@ def carry(events: redis.Redis, *reports: Tallied) -> None:
         events.xadd(STREAM, {FIELD: pack(one)})
     while ingest.drain(events, granted=lambda owners: {}):
         pass
+    delivery.add_up()
+
+
+def run(job, *, dry_run: bool = False) -> dict[str, int]:
+    return job(at=NOON, slot=NOON, dry_run=dry_run, progress=lambda done, total: None).counts
 
 
 def outcomes() -> dict[tuple[int, str], dict[str, int]]:
@@ -50,6 +56,39 @@ def test_reports_of_several_processes_add_up_and_one_that_comes_twice_counts_onc
     assert TallyReport.objects.count() == 3
 
 
+def test_a_report_waits_until_it_is_added_and_one_that_cannot_be_is_a_dead_letter(
+    events: redis.Redis,
+) -> None:
+    stored = report(0, [[7, 3, 1, 5, 2, 1]])
+    for one in (stored, report(1, [[7, 3, 1, 5]]), report(2, [])):  # too few counts; nothing counted
+        events.xadd(STREAM, {FIELD: pack(one)})
+    while ingest.drain(events, granted=lambda owners: {}):
+        pass
+    assert (outcomes(), delivery.waiting(), dead_letters.count()) == ({}, 2, 1)
+    assert run(add_delivery, dry_run=True) == {"reports": 2}
+    assert run(add_delivery) == {"reports": 2}
+    carry(events, stored)  # again, after it was added
+    assert run(add_delivery) == {"reports": 0}
+    assert outcomes() == {(7, "live"): {"budget_spent": 5, "outbid": 2, "won": 1}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_dies_while_adding_has_added_nothing(events: redis.Redis, monkeypatch) -> None:
+    monkeypatch.setattr(delivery, "AT_ONCE", 1)
+    carry(events, report(0, [[7, 3, 1, 0, 0, 1]]))
+    for number in (1, 2):
+        events.xadd(STREAM, {FIELD: pack(report(number, [[7, 3, 1, 0, 0, number]]))})
+    ingest.drain(events, granted=lambda owners: {})
+    with monkeypatch.context() as dying:
+        dying.setattr(delivery, "_ADDED", "SELECT pg_terminate_backend(pg_backend_pid()), %s")
+        with pytest.raises(OperationalError):
+            delivery.add_up()
+    connection.close()
+    assert (outcomes(), delivery.waiting()) == ({(7, "live"): {"won": 1}}, 2)
+    assert delivery.add_up() == 2
+    assert outcomes() == {(7, "live"): {"won": 4}}
+
+
 def test_sources_and_hours_stay_apart(events: redis.Redis) -> None:
     later = NOON + timedelta(hours=1)
     carry(
@@ -68,9 +107,8 @@ def test_old_hours_become_one_row_of_the_local_day_and_change_no_sum(events: red
     for number, hour in enumerate(hours):
         carry(events, report(number, [[7, 3, owner.pk, number, 1, 0]], hour=hour))
     carry(events, report(9, [[7, 3, owner.pk, 1, 0, 0]]))
-    when = {"at": NOON, "slot": NOON, "progress": lambda done, total: None}
-    assert fold_delivery(dry_run=True, **when).counts == {"hours": 4}
-    assert fold_delivery(dry_run=False, **when).counts == {"days": 2, "forgotten": 0}
+    assert run(fold_delivery, dry_run=True) == {"hours": 4}
+    assert run(fold_delivery) == {"days": 2, "forgotten": 0}
     days = DeliveryHour.objects.order_by("hour").values_list("hour", "outcomes")
     assert list(days) == [
         (datetime(2026, 5, 9, 4, tzinfo=UTC), {"outbid": 1}),

@@ -33,6 +33,7 @@ NIGHT = (
     ("settle", "$12.00 settled in 1 postings over 1 hours."),
     ("watch_balances", "0 run short, 0 have enough again."),
     ("write_anchors", "Nothing to anchor."),
+    ("add_delivery", "Added 0 reports."),
     ("fold_delivery", "Wrote 0 days, forgot 0 old rows."),
     ("credit_conversions", "0 credits changed over 0 advertisers."),
     ("repace", "3 campaigns: 0 slowed, 0 sped up."),

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from adplatform import settings
+from adplatform.events import delivery
 from adplatform.events.models import AdDecision, DeliveryHour
 from adplatform.serving import pipeline
 from adplatform.serving.tallies import TallyReports
@@ -41,6 +42,7 @@ def test_what_became_of_each_line_item_is_counted_once_per_request(serve, ask, m
     ask("POST", "/v1/decisions", asked(slot) | {"placements": [{"id": "a", "slot": "unknown"}]})
     market.server.flush()
     pipeline.drain_all(market.events, None)
+    delivery.add_up()
     assert delivered() == {
         ours.line_item_id: {"won": 3},
         theirs.line_item_id: {"outbid": 3},
@@ -63,6 +65,7 @@ def test_a_clean_stop_reports_what_was_counted(serve, ask) -> None:
     ask("POST", "/v1/decisions", asked(slot))
     market.server.close()
     pipeline.drain_all(market.events, None)
+    delivery.add_up()
     assert delivered() == {ad.line_item_id: {"won": 1}}
 
 
@@ -80,5 +83,6 @@ def test_a_large_market_is_reported_in_parts(serve, ask, monkeypatch) -> None:
     for packed in sent * 2:  # delivered twice, added once
         market.events.xadd("events", {b"r": packed})
     pipeline.drain_all(market.events, None)
+    delivery.add_up()
     assert set(delivered()) == {ad.line_item_id for ad in ads}
     assert sum(sum(outcomes.values()) for outcomes in delivered().values()) == 5

@@ -33,15 +33,22 @@ class DeliveryHour(models.Model):
 
 
 class TallyReport(models.Model):
-    """A report of a serving process that was added to the hours: the key that makes adding it again change nothing."""
+    """A report of a serving process: the key that makes storing it again change nothing, and until it is added to the hours
+    what it counted."""
 
     process = models.UUIDField()
     number = models.BigIntegerField()
     hour = models.DateTimeField()
+    waiting = models.BinaryField(
+        db_default=b"", help_text="The report as it travelled, until it is added; then nothing"
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["process", "number"], name="a_report_is_counted_once")]
-        indexes = [models.Index(fields=["hour"], name="report_by_hour")]
+        indexes = [
+            models.Index(fields=["hour"], name="report_by_hour"),
+            models.Index(fields=["id"], name="report_waiting", condition=~models.Q(waiting=b"")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.process} {self.number}"
