@@ -75,7 +75,8 @@ def _transport_options(broker_url: str) -> dict[str, bool | int]:
     }
 
 
-app = Celery("adplatform")
+# Every task says for whom it works, and runs behind that wall (jobs.acting).
+app = Celery("adplatform", task_cls="adplatform.jobs.acting:ActingTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
     task_default_queue="default",

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db import transaction
 from django.db.models import Sum
 
 from adplatform.accounts.models import Membership, Organisation
 from adplatform.billing import queries
 from adplatform.billing.models import LowBalance
 from adplatform.core.money import format_micros
+from adplatform.core.tenants import platform
 from adplatform.events.models import HourlyStat
 
 LOOK_BACK_DAYS = 3  # a day's cost is the mean of these
@@ -37,6 +37,23 @@ def of(organisation: Organisation) -> LowBalance | None:
     return LowBalance.objects.filter(organisation=organisation).first()
 
 
+def unmailed() -> list[int]:
+    """Organisations that were not told yet."""
+    return list(LowBalance.objects.filter(mailed_at=None).values_list("organisation_id", flat=True))
+
+
+def mail(organisation_id: int, *, at: datetime) -> bool:
+    """Tell the organisation, once; called inside its walls, so that nobody else is told. A mail that cannot be sent
+    raises, and the next watch asks for it again."""
+    with platform():  # that it was sent is the platform's to note
+        is_first = LowBalance.objects.filter(pk=organisation_id, mailed_at=None).update(mailed_at=at)
+    low = LowBalance.objects.select_related("organisation").filter(pk=organisation_id).first()
+    if low is None or not is_first:
+        return False
+    send_mail(f"{low.organisation}: little money is left", _words(low), None, _recipients(low.organisation))
+    return True
+
+
 def _daily_spend(at: datetime) -> dict[int, int]:
     rows = HourlyStat.objects.filter(
         hour__gte=at - timedelta(days=LOOK_BACK_DAYS), source__in=queries.BILLED_SOURCES, spend_micros__gt=0
@@ -49,24 +66,23 @@ def _note(organisation: Organisation, available: int, daily: int, *, is_low: boo
     if not is_low:
         LowBalance.objects.filter(organisation=organisation).delete()
         return
-    with transaction.atomic():
-        _, is_new = LowBalance.objects.update_or_create(
-            organisation=organisation,
-            defaults={"available_micros": available, "daily_micros": daily},
-            create_defaults={"available_micros": available, "daily_micros": daily, "since": at},
-        )
-        if is_new:
-            transaction.on_commit(lambda: _mail(organisation, available, daily))
+    LowBalance.objects.update_or_create(
+        organisation=organisation,
+        defaults={"available_micros": available, "daily_micros": daily},
+        create_defaults={"available_micros": available, "daily_micros": daily, "since": at},
+    )
 
 
-def _mail(organisation: Organisation, available: int, daily: int) -> None:
-    left, cost = (format_micros(micros, organisation.currency) for micros in (available, daily))
-    words = (
+def _words(low: LowBalance) -> str:
+    organisation = low.organisation
+    left, cost = (
+        format_micros(micros, organisation.currency) for micros in (low.available_micros, low.daily_micros)
+    )
+    return (
         f"{organisation} can still spend {left}; lately a day cost {cost}.\n"
         "When the money is gone, its ads stop until more arrives.\n\n"
         f"Add money: {settings.BASE_URL}/billing/deposit/\n"
     )
-    send_mail(f"{organisation}: little money is left", words, None, _recipients(organisation))
 
 
 def _recipients(organisation: Organisation) -> list[str]:

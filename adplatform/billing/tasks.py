@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+from celery import shared_task
 
 from adplatform.billing import anchors, invoices, low_balance, payouts, services
+from adplatform.core import clock
 from adplatform.core.money import format_micros
+from adplatform.jobs.acting import ActsFor
 from adplatform.jobs.registry import Outcome, Progress, job
 
 
@@ -62,4 +67,14 @@ def write_anchors(*, at: datetime, slot: datetime, dry_run: bool, progress: Prog
 )
 def watch_balances(*, at: datetime, slot: datetime, dry_run: bool, progress: Progress) -> Outcome:
     low, fine = low_balance.watch(at=at, dry_run=dry_run)
+    for organisation in [] if dry_run else low_balance.unmailed():
+        mail_low_balance.apply_async(kwargs={"organisation": organisation}, queue="default", retry=False)
     return Outcome(f"{low} run short, {fine} have enough again.", {"low": low, "fine": fine})
+
+
+def _mail_low_balance(*, organisation: int, **_: object) -> None:
+    """Inside the organisation's walls; a message that was lost is sent again by the next `watch_balances`."""
+    low_balance.mail(organisation, at=clock.now())
+
+
+mail_low_balance: Any = shared_task(name="mail_low_balance", acts_for=ActsFor.ORGANISATION)(_mail_low_balance)

@@ -34,6 +34,11 @@ LEDGER = (
     *("billing_ledgeraccount", "billing_posting", "billing_entry"),
     *("billing_invoice", "billing_invoiceline", "billing_creditlimit", "billing_payout"),
 )
+# What a fact may be made to forget: the database lets these columns become empty and nothing else of a fact change.
+FORGETS = {
+    "events_addecision": ("visitor", "keywords"),
+    **{f"events_{fact}": ("visitor",) for fact in ("impression", "view", "click", "conversion", "feedback")},
+}
 # Written by the database itself, in a function that runs with its owner's rights.
 DERIVED = ("billing_balance",)
 AUDIT_VIEWS = ("audit_entry", "audit_account", "audit_event", "audit_invoice", "audit_payout")
@@ -167,6 +172,9 @@ def _grant_schema() -> list[str]:
             cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {_name(role)}")
         for table, column in walls.WRITTEN.items() if _relations() else ():
             cursor.execute(f"GRANT SELECT ({_name(column)}) ON {_name(table)} TO {_name(APP)}")
+        for table, columns in FORGETS.items() if _relations() else ():
+            listed = ", ".join(map(_name, columns))
+            cursor.execute(f"GRANT UPDATE ({listed}) ON {_name(table)} TO {_name(WORKER)}")
     return []
 
 

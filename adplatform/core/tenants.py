@@ -7,14 +7,15 @@ behind a pooler, carries nothing over. Who forgets `tenant` inside the applicati
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from adplatform.core.roles import APP
+from adplatform.core.roles import APP, WORKER
 
 OURSELVES = "none"  # the role that the connection signed in with
 
@@ -33,7 +34,9 @@ class _Acting:
     person: str = ""
 
 
-_acting: ContextVar[_Acting] = ContextVar("acting", default=_Acting())  # noqa: B039 - it is frozen
+# Outside of any tenant: as the login itself, or while a task runs as the worker's role (`working`).
+_outside: ContextVar[_Acting] = ContextVar("outside", default=_Acting())  # noqa: B039 - it is frozen
+_acting: ContextVar[_Acting | None] = ContextVar("acting", default=None)
 
 
 @contextmanager
@@ -56,19 +59,50 @@ def platform() -> Iterator[None]:
     if current() is None:
         yield
         return
-    with _as(_Acting()):
+    with _as(_outside.get()):
         yield
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Inside, the platform asks as `adplatform_worker`: across organisations, but what happened and what was booked can
+    only be added to, and no table changed.
+
+    It holds for a whole task, which opens and ends transactions as it goes along. So the role is the connection's, taken
+    on again by one that is opened meanwhile, and the connection goes with the task.
+    """
+    is_nested = connection.in_atomic_block  # as in tests
+    token = _outside.set(_Acting(WORKER))
+    try:
+        with transaction.atomic() if is_nested else closing(connection):
+            if connection.connection is not None:
+                _take_on(connection, WORKER)
+            yield
+    finally:
+        _outside.reset(token)
+    if is_nested:
+        _take_on(connection, _outside.get().role)
+
+
+def on_new_connection(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Called by Django for each connection that it opens."""
+    if (role := _outside.get().role) != OURSELVES:
+        _take_on(connection, role)
 
 
 def current() -> int | None:
     """The organisation on whose behalf we act, None for the platform."""
-    organisation = _acting.get().organisation
+    organisation = _now().organisation
     return int(organisation) if organisation else None
+
+
+def _now() -> _Acting:
+    return _acting.get() or _outside.get()
 
 
 @contextmanager
 def _as(who: _Acting) -> Iterator[None]:
-    before = _acting.get()
+    before = _now()
     with transaction.atomic():
         token = _acting.set(who)
         try:
@@ -87,3 +121,8 @@ def _tell(who: _Acting) -> None:
             " set_config('adplatform.person', %s, true)",
             [who.role, who.organisation, who.person],
         )
+
+
+def _take_on(wrapper: BaseDatabaseWrapper, role: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT set_config('role', %s, false)", [role])

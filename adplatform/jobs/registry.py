@@ -1,6 +1,7 @@
 """Every scheduled job by name. A job is a function in an app's `tasks.py`, marked with `@job`.
 
-The decorator also makes the Celery task of the same name. A `tasks.py` imports heavy libraries (torch, lightgbm)
+The decorator also makes the Celery task of the same name, which acts for the platform: a slot is worked through once, for
+everybody. What is done for one organisation alone is a task of its own that says so (jobs.acting). A `tasks.py` imports heavy libraries (torch, lightgbm)
 inside its functions: it is read by web processes and by a worker before it forks.
 """
 
@@ -87,6 +88,8 @@ def find(name: str) -> RegisteredJob:
 
 
 def _celery_task(name: str, limit_seconds: int) -> Any:
+    from adplatform.jobs.acting import ActsFor
+
     def task(
         *, slot: str | None = None, trigger: str = "schedule", requested_by: str = "", **_: object
     ) -> None:
@@ -94,4 +97,5 @@ def _celery_task(name: str, limit_seconds: int) -> Any:
 
         services.run_task(name, slot=slot, trigger=trigger, requested_by=requested_by)
 
-    return shared_task(name=name, time_limit=limit_seconds, soft_time_limit=max(1, limit_seconds - 30))(task)
+    limits = {"time_limit": limit_seconds, "soft_time_limit": max(1, limit_seconds - 30)}
+    return shared_task(name=name, acts_for=ActsFor.PLATFORM, **limits)(task)

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import shared_task
 
+from adplatform.jobs.acting import ActsFor
 from adplatform.jobs.registry import Outcome, Progress, job
 
 
@@ -233,4 +234,4 @@ def _score_shard(*, run: str, number: int, first: int, last: int, at: str, **_: 
     scoring.run_shard(run, scoring.Shard(number, first, last), datetime.fromisoformat(at))
 
 
-score_shard: Any = shared_task(name="score_shard")(_score_shard)
+score_shard: Any = shared_task(name="score_shard", acts_for=ActsFor.PLATFORM)(_score_shard)

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 
@@ -88,23 +88,45 @@ def page(kind: str | None = None, *, edit: bool = False) -> Callable[[Page[P]], 
     return decorate
 
 
+def _where_to_look(request: HttpRequest) -> Iterator[Membership]:
+    chosen = current(request)
+    if chosen is None:
+        return
+    yield chosen
+    yield from queries.memberships_of(person(request)).exclude(pk=chosen.pk)
+
+
+def _found(find: Callable[..., Any], user: User, public_id: str) -> Any:
+    try:
+        return find(user, public_id)
+    except Http404:
+        return None
+
+
 def object_page(
     find: Callable[..., Any], owner: Callable[[Any], Organisation], *, edit: bool = False
 ) -> Callable[[Callable[..., HttpResponse]], View]:
     """Wrap `view(request, thing)`: the thing comes through its doorway, and its organisation becomes the
-    one that the person works in (a link from a colleague may lead to another of their organisations)."""
+    one that the person works in (a link from a colleague may lead to another of their organisations).
+
+    It is looked for inside the walls of one of the person's organisations after the other, the chosen one first: at
+    most one short transaction for each that they belong to.
+    """
 
     def decorate(view: Callable[..., HttpResponse]) -> View:
         @login_required
         @wraps(view)
         def answer(request: HttpRequest, public_id: str, **kwargs: Any) -> HttpResponseBase:
-            thing = find(person(request), public_id)
-            membership = queries.membership_in(person(request), owner(thing))
-            if edit:
-                queries.require_edit(membership)
-            work_in(request, membership)
-            with _inside(request, membership):
-                return view(request, thing, **kwargs)
+            for membership in _where_to_look(request):
+                with _inside(request, membership):
+                    thing = _found(find, person(request), public_id)
+                    if thing is None or owner(thing) != membership.organisation:
+                        continue
+                    if edit:
+                        queries.require_edit(membership)
+                    work_in(request, membership)
+                    return view(request, thing, **kwargs)
+            raise Http404
 
         return answer
 

@@ -17,7 +17,7 @@ from adplatform.accounts.models import ApiKey, Membership, Organisation
 from adplatform.api.urls import api
 from adplatform.billing.models import Invoice, Payment
 from adplatform.campaigns.models import Campaign, Creative, LineItem
-from adplatform.core import walls
+from adplatform.core import tenants, walls
 from adplatform.core.tenants import tenant
 from adplatform.events.models import AdDecision
 from adplatform.inventory.models import AdSlot, BlockRule, CompetingPair, FloorRule, HouseAd, Site
@@ -51,6 +51,8 @@ NOBODYS = (
     "why/",
     "webhooks/",
 )  # without signing in: tests/portal/test_why_people_see_it.py, tests/billing/test_payments.py
+BETWEEN = {"/", "/organisations/new/", "/organisations/switch/"}  # or before organisations
+FINDING_WHO = {"accounts_user", "accounts_membership", "accounts_organisation"}
 
 
 @pytest.fixture
@@ -186,3 +188,36 @@ def test_own_things_answer_in_the_api(ours: World, theirs: World) -> None:
                 found.setdefault((method, address), set()).add(answer.status_code)
                 assert MARK not in json.dumps(text(answer))
     assert all(200 in codes for codes in found.values()), found
+
+
+def test_what_pages_ask_of_tenants_is_asked_inside_the_walls(ours: World, theirs: World) -> None:
+    """Also the doorway of a page about one thing. Outside are only the person, their memberships and organisations."""
+    outside: set[str] = set()
+    asked = re.compile(rf"\b({'|'.join(walls.TENANTS.keys() - FINDING_WHO)})\b")
+
+    def look(execute: Any, sql: str, *given: Any) -> Any:
+        if tenants._acting.get() is None:  # neither inside nor through one of the listed doors
+            outside.update(asked.findall(str(sql)))
+        return execute(sql, *given)
+
+    for membership in (ours.advertiser, ours.publisher):
+        browser = Client()
+        browser.force_login(membership.user)
+        for address in set(portal_addresses()) - BETWEEN:
+            for world in (ours, theirs) if "<" in address else (ours,):
+                named = naming(address, world)
+                with connection.execute_wrapper(look):
+                    browser.get(named)
+                assert not outside, named
+
+
+def test_a_link_leads_into_another_of_the_persons_organisations(ours: World, theirs: World) -> None:
+    person = ours.advertiser.user
+    browser = Client()
+    browser.force_login(person)
+    foreign = naming("/campaigns/<uuid:public_id>/", theirs)
+    assert browser.get(foreign).status_code == 404
+    Membership.objects.create(user=person, organisation=theirs.market.advertiser, role="analyst")
+    assert MARK in text(browser.get(foreign))
+    assert browser.session["organisation"] == str(theirs.market.advertiser.public_id)
+    assert browser.get(f"{foreign}edit/").status_code == 403

@@ -18,6 +18,7 @@ DOORS = {
     "accounts/services.py: add_member",
     "api/reports.py: _names",
     "api/rights.py: _advertiser",
+    "billing/low_balance.py: mail",
     "events/credits.py: rebuild",
     "insights/blocked.py: advertiser_named",
     "insights/blocked.py: advertisers_on",

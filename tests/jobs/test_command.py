@@ -42,7 +42,8 @@ def test_run_prints_what_was_done(counted: Counted) -> None:
     assert (answer["job"], answer["status"], answer["dry_run"]) == (NAME, "succeeded", False)
     assert (answer["summary"], answer["counts"], answer["error"]) == ("Counted 2.", {"runs": 2}, "")
     assert answer["duration_seconds"] >= 0
-    assert json.loads(jobs("list", "--json"))["jobs"][0]["last_run"]["summary"] == "Counted 2."
+    (listed,) = [job for job in json.loads(jobs("list", "--json"))["jobs"] if job["name"] == NAME]
+    assert listed["last_run"]["summary"] == "Counted 2."
 
 
 def test_a_dry_run_says_so(counted: Counted) -> None:

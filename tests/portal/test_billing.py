@@ -13,6 +13,7 @@ from django.test import Client
 
 from adplatform.billing import invoices, low_balance, queries, services
 from adplatform.billing.models import BillingProfile, Invoice, LowBalance, Payment
+from adplatform.billing.tasks import mail_low_balance
 from tests import factories
 from tests.billing.test_payments import SECRET, event, paid, signed
 from tests.billing.test_settlement import Market
@@ -97,17 +98,17 @@ def test_invoices_are_addressed_as_the_advertiser_says(ours: Tenant) -> None:
     assert (profile.legal_name, profile.country, profile.vat_id) == ("Ours Ltd", "DE", "DE123456789")
 
 
-def test_little_money_is_told_by_mail_once_and_by_a_banner_until_there_is_more(
-    django_capture_on_commit_callbacks: Any,
-) -> None:
+def test_little_money_is_told_by_mail_once_and_by_a_banner_until_there_is_more(db: None) -> None:
     market = Market(deposit=10 * MICROS)
     owner = factories.member(market.advertiser)
+    factories.member(factories.organisation())  # whom it does not concern
     market.charge(9 * MICROS)  # three a day
     client = Client()
     client.force_login(owner.user)
     for _ in range(2):
-        with django_capture_on_commit_callbacks(execute=True):
-            low_balance.watch(at=NOON + timedelta(hours=1))
+        low_balance.watch(at=NOON + timedelta(hours=1))
+        assert low_balance.unmailed() in ([market.advertiser.pk], [])
+        mail_low_balance(organisation=market.advertiser.pk)
     (message,) = mail.outbox
     assert message.to == [owner.user.email]
     assert "can still spend $1.00; lately a day cost $3.00" in message.body

@@ -190,3 +190,4 @@ class LowBalance(models.Model):
     since = models.DateTimeField()
     available_micros = models.BigIntegerField()
     daily_micros = models.BigIntegerField(help_text="What a day cost lately")
+    mailed_at = models.DateTimeField(null=True, blank=True)
