@@ -4,12 +4,15 @@ PostgreSQL checks every type in both."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import msgspec
 from django.db import connection
 
+from . import binary
+
+_PIECE = 1 << 18  # bytes that are handed to the connection at once
 _LOCK = 4100  # class of the advisory locks: one per advertiser whose facts are being stored
 
 _json = msgspec.json.Encoder().encode
@@ -46,9 +49,10 @@ def copy(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
             cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", StringIO("\n".join(lines)))
 
 
-def add(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
-    """The same into a table whose rows belong to tenants, where PostgreSQL refuses COPY: by way of one of the session's."""
-    if not lines:
+def add(table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
+    """Rows as events.binary makes them, into a table whose rows belong to tenants, where PostgreSQL refuses COPY: by way of
+    one of the session's. None may be there already."""
+    if not rows:
         return
     listed, arriving = ", ".join(columns), f"arriving_{table}"
     with connection.cursor() as cursor:
@@ -56,9 +60,18 @@ def add(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {arriving} ON COMMIT DELETE ROWS"  # noqa: S608 - our names
             f" AS SELECT {listed} FROM {table} WITH NO DATA; TRUNCATE {arriving}"
         )
-    copy(arriving, columns, lines)
+    copy_binary(arriving, columns, rows)
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {arriving}")  # noqa: S608
+
+
+def copy_binary(table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+    """Rows as events.binary makes them."""
+    whole = BytesIO(b"".join((binary.HEADER, *rows, binary.TRAILER)))
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.copy_expert(
+            f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", whole, size=_PIECE
+        )
 
 
 def lock_advertisers(ids: Iterable[int]) -> None:

@@ -26,7 +26,7 @@ from adplatform.core.line import packed
 from . import dead_letters
 from .facts import Fact
 from .records import Record, pack, unpack
-from .store import store
+from .store import Stored, store
 from .stream import FIELD, STREAM
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ BATCH = 5_000
 _CLAIM_AFTER_MILLISECONDS = 30_000
 
 AfterCommit = Callable[[Sequence[Fact]], None]
-Entry = tuple[bytes, Record]
+# What the database, or a column on its way there, refuses in a record.
+_UNSTORABLE = (DataError, IntegrityError, KeyError, ValueError, OverflowError)
 
 
 def drain(
@@ -57,9 +58,9 @@ def drain(
     if not raw:
         return 0
     with _uncollected():
-        entries = _unpack(client, raw)
-        facts = _store(client, entries, granted=granted, at=at or clock.now())
-    if after_commit is not None and facts:
+        records = _unpack(client, raw)
+        stored = _store(client, records, granted=granted, at=at or clock.now())
+    if after_commit is not None and (facts := [fact for part in stored for fact in part.facts()]):
         after_commit(facts)
     _acknowledge(client, [entry_id for entry_id, _ in raw])
     return len(raw)
@@ -119,7 +120,9 @@ def _fresh(client: redis.Redis, consumer: str, limit: int, block: int | None) ->
 
 def _claimed(client: redis.Redis, consumer: str, limit: int) -> list[tuple[bytes, bytes]]:
     idle = str(_CLAIM_AFTER_MILLISECONDS)
-    reply = _ask(client, "XAUTOCLAIM", STREAM, GROUP, consumer, idle, "0-0", "COUNT", str(min(limit, 100)))
+    (reply,) = _ask(
+        client, ("XAUTOCLAIM", STREAM, GROUP, consumer, idle, "0-0", "COUNT", str(min(limit, 100)))
+    )
     return _fields(reply[1])
 
 
@@ -127,7 +130,7 @@ def _group(
     client: redis.Redis, consumer: str, limit: int, block: tuple[str, ...], after: str
 ) -> list[tuple[bytes, bytes]]:
     command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", str(limit), *block, "STREAMS", STREAM, after)
-    reply = _ask(client, *command)
+    (reply,) = _ask(client, command)
     if not reply:
         return []
     # A pair per stream where the connection speaks RESP2, a mapping where it speaks RESP3.
@@ -140,12 +143,12 @@ def _fields(entries: Any) -> list[tuple[bytes, bytes]]:
     return [(entry_id, fields[fields.index(FIELD) + 1] if fields else b"") for entry_id, fields in entries]
 
 
-def _ask(client: redis.Redis, *command: str) -> Any:
-    """The bare reply: redis-py's own parsing of streams costs as much as storing an event."""
+def _ask(client: redis.Redis, *commands: tuple[object, ...]) -> list[Any]:
+    """The bare replies: redis-py's own commands and parsing of streams cost as much as storing an event."""
     connection: Any = client.connection_pool.get_connection()
     try:
-        connection.send_packed_command([packed(command)])
-        return connection.read_response()
+        connection.send_packed_command([packed(*commands)])
+        return [connection.read_response() for _ in commands]
     except BaseException:
         connection.disconnect()
         raise
@@ -153,34 +156,40 @@ def _ask(client: redis.Redis, *command: str) -> Any:
         client.connection_pool.release(connection)
 
 
-def _unpack(client: redis.Redis, raw: Sequence[tuple[bytes, bytes]]) -> list[Entry]:
-    entries: list[Entry] = []
-    for entry_id, record in raw:
-        if not record:
-            continue  # deleted after another consumer stored it
-        try:
-            entries.append((entry_id, unpack(record)))
-        except msgspec.DecodeError as error:
-            _bury(client, record, f"cannot be read: {error}")
-    return entries
+def _unpack(client: redis.Redis, raw: Sequence[tuple[bytes, bytes]]) -> list[Record]:
+    packed = [
+        record for _, record in raw if record
+    ]  # one without was deleted after another consumer stored it
+    try:
+        return list(map(unpack, packed))
+    except msgspec.DecodeError:
+        return [record for one in packed for record in _readable(client, one)]
+
+
+def _readable(client: redis.Redis, packed: bytes) -> list[Record]:
+    try:
+        return [unpack(packed)]
+    except msgspec.DecodeError as error:
+        _bury(client, packed, f"cannot be read: {error}")
+        return []
 
 
 # --- storing ----------------------------------------------------------------------------------------------------------
 
 
-def _store(client: redis.Redis, entries: Sequence[Entry], *, granted: Granted, at: datetime) -> list[Fact]:
+def _store(client: redis.Redis, records: Sequence[Record], *, granted: Granted, at: datetime) -> list[Stored]:
     """Store a batch; where the database refuses its data, halve it until the culprit stands alone."""
-    if not entries:
+    if not records:
         return []
     try:
-        return store([record for _, record in entries], granted=granted, at=at)
-    except (DataError, IntegrityError, KeyError) as error:
-        if len(entries) == 1:
-            _bury(client, pack(entries[0][1]), f"cannot be stored: {error}")
+        return [store(records, granted=granted, at=at)]
+    except _UNSTORABLE as error:
+        if len(records) == 1:
+            _bury(client, pack(records[0]), f"cannot be stored: {error}")
             return []
-    middle = len(entries) // 2
-    first = _store(client, entries[:middle], granted=granted, at=at)
-    return first + _store(client, entries[middle:], granted=granted, at=at)
+    middle = len(records) // 2
+    first = _store(client, records[:middle], granted=granted, at=at)
+    return first + _store(client, records[middle:], granted=granted, at=at)
 
 
 def _bury(client: redis.Redis, record: bytes, error: str) -> None:
@@ -189,7 +198,8 @@ def _bury(client: redis.Redis, record: bytes, error: str) -> None:
 
 
 def _acknowledge(client: redis.Redis, ids: Sequence[bytes]) -> None:
-    with client.pipeline(transaction=True) as pipe:
-        pipe.xack(STREAM, GROUP, *ids)
-        pipe.xdel(STREAM, *ids)
-        pipe.execute()
+    """In one transaction. Should Valkey not answer, the batch comes again and changes nothing."""
+    *_, done = _ask(client, ("MULTI",), ("XACK", STREAM, GROUP, *ids), ("XDEL", STREAM, *ids), ("EXEC",))
+    for answer in done:
+        if isinstance(answer, Exception):
+            raise answer

@@ -7,6 +7,7 @@ default, never moved: a stream or spool may hold records of an older release.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -150,12 +151,6 @@ class Tallied(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="t"):
 
 Record = TokenEvent | DecisionRecord | PixelConversion | FeedbackGiven | Tallied
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Record)
-pack = _encoder.encode
-
-
-def unpack(packed: bytes) -> Record:
-    """The record, or msgspec.DecodeError (msgspec.ValidationError) for what is none."""
-    record: Record = _decoder.decode(packed)
-    return record
+pack = msgspec.msgpack.Encoder().encode
+# The record, or msgspec.DecodeError (msgspec.ValidationError) for what is none.
+unpack: Callable[[bytes], Record] = msgspec.msgpack.Decoder(Record).decode

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 from django.db import connection
 
-from . import bulk
-from .records import DecisionRecord, Served, TokenEvent
+from . import binary, bulk
+from .columns import Events, Ints, Mask
+from .records import KINDS, DecisionRecord, Served, TokenEvent
 
 SUMS = (
     *("impressions", "billable_impressions", "measured", "views", "clicks", "billable_clicks", "conversions"),
@@ -20,6 +22,7 @@ SUMS = (
 _KEY = ("hour", "creative_id", "slot_id", "source")
 _OWNERS = ("advertiser_id", "publisher_id", "campaign_id", "line_item_id", "currency")
 _COLUMNS = (*_KEY, *_OWNERS, *SUMS)
+_HOUR_MICROSECONDS = 3_600_000_000
 _COLUMN_LIST = ", ".join(_COLUMNS)
 _PLACE = {name: place for place, name in enumerate(SUMS)}
 # Sums arrive in a temporary table of the session: copied text costs the database a fraction of JSON.
@@ -67,12 +70,20 @@ class Sums:
     def _apply(self, sql: str) -> None:
         if not self._rows:
             return
-        with connection.cursor() as cursor:
-            cursor.execute(f"{_ROOM}; {_ROOM_FOR_NEW}; TRUNCATE {_ARRIVING}")
         keys = sorted(self._rows, key=lambda key: (key[0], key[1], key[2] or 0, key[3]))
-        bulk.copy(_ARRIVING, _COLUMNS, [_line(key, *self._rows[key]) for key in keys])
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
+        bulk.copy(_room(), _COLUMNS, [_line(key, *self._rows[key]) for key in keys])
+        _run(sql)
+
+
+def _room() -> str:
+    """The name of the session's table, which is empty now."""
+    _run(f"{_ROOM}; {_ROOM_FOR_NEW}; TRUNCATE {_ARRIVING}")
+    return _ARRIVING
+
+
+def _run(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 _owners = attrgetter(*_OWNERS)
@@ -89,6 +100,60 @@ def _line(key: tuple[Any, ...], owners: tuple[Any, ...], sums: list[int]) -> str
 
 def _or_null(value: object) -> object:
     return "\\N" if value is None else value
+
+
+def add_counted(events: Events, places: Ints, billable: Mask, charged_micros: Ints) -> None:
+    """Add the events at these places to their hours; the caller holds the locks of the advertisers."""
+    if not len(places):
+        return
+    sources: dict[str, int] = {}
+    by_source = events.by_words(
+        (sources.setdefault(words.source, len(sources)) for words in events.words), np.int64
+    )
+    hours = events.served_at // _HOUR_MICROSECONDS
+    key = [
+        column[places]
+        for column in (by_source, events.numbers["slot_id"], events.numbers["creative_id"], hours)
+    ]
+    order = np.lexsort(key)
+    places = places[order]
+    differs = np.any([column[order][1:] != column[order][:-1] for column in key], axis=0)
+    starts = np.flatnonzero(np.concatenate(([True], differs)))
+    amounts = _amounts(events, places, billable[places], charged_micros[places])
+    sums = [np.add.reduceat(amounts[name], starts) for name in SUMS]
+    bulk.copy_binary(_room(), _COLUMNS, _sum_rows(events, places[starts], sums))
+    _run(_ADD)
+
+
+def _sum_rows(events: Events, first: Ints, sums: Sequence[Ints]) -> Iterator[bytes]:
+    """Rows of _COLUMNS from the first event of each and its sums."""
+    said = [(words.source, words.currency) for words in events.words]
+    for source, currency in sorted(set(said)):
+        has = np.array([one == (source, currency) for one in said])[events.word_of[first]]
+        places = first[has]
+        columns = [
+            binary.moments(events.served_at[places] // _HOUR_MICROSECONDS * _HOUR_MICROSECONDS),
+            *(events.numbers["creative_id"][places], events.numbers["slot_id"][places], source),
+            *(events.numbers[name][places] for name in _OWNERS[:-1]),
+            currency,
+            *(column[has] for column in sums),
+        ]
+        if len(places):
+            yield binary.rows(columns, len(places))
+
+
+def _amounts(events: Events, places: Ints, billable: Mask, charged_micros: Ints) -> dict[str, Ints]:
+    """What each of these events adds, by the name of the sum."""
+    words = events.word_of[places]
+    amounts = {name: np.zeros(len(places), np.int64) for name in SUMS} | {"spend_micros": charged_micros}
+    for kind in KINDS:
+        amounts[f"{kind}s"] = np.array([one.kind == kind for one in events.words], np.int64)[words]
+    for kind in ("impression", "click"):
+        amounts[f"billable_{kind}s"] = amounts[f"{kind}s"] * billable
+    amounts["measured"] = np.array(
+        [one.kind == "impression" and one.seen != "" for one in events.words], np.int64
+    )[words]
+    return amounts
 
 
 def add_fill(decisions: Iterable[DecisionRecord]) -> None:

@@ -8,19 +8,22 @@ order of tables and keys. A record that was stored before changes nothing at all
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
+import numpy as np
 from django.db import connection, transaction
 
 from adplatform.campaigns import budgets
 
-from . import bulk, delivery, feedback, forgotten, pixels, readers, validity
+from . import binary, bulk, delivery, feedback, forgotten, pixels, readers, validity
+from .columns import DECISION_BYTES, IDS, Column, Events, Ints
 from .facts import Fact
 from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, Tallied, TokenEvent
-from .statistics import Sums, add_fill, add_refused, hour_of
+from .statistics import add_counted, add_fill, add_refused
 from .validity import Reason
 
 _TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
@@ -29,55 +32,64 @@ _TABLES = {"impression": "events_impression", "view": "events_view", "click": "e
 _NO_COLUMNS = frozenset({"ordinal", "url", "evidence"})
 _DECISION_COLUMNS = tuple(name for name in DecisionRecord.__struct_fields__ if name not in _NO_COLUMNS)
 _EVENT_COLUMNS = (
-    *("decision_id", "served_at", "occurred_at", "slot_id", "publisher_id", "advertiser_id", "campaign_id"),
-    *(
-        "line_item_id",
-        "creative_id",
-        "visitor",
-        "currency",
-        "is_billable",
-        "reason",
-        "charge_micros",
-        "source",
-        "origin",
-        "seen",
-    ),
+    *("decision_id", "served_at", "occurred_at", *IDS),
+    *("visitor", "currency", "is_billable", "reason", "charge_micros", "source", "origin", "seen"),
 )
+_COUNTS = np.array([name in validity.COUNTED for name in validity.NAMES])
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Judged:
-    """A new event with what became of it."""
+    """New events with what became of each: its reason (a place in validity.NAMES) and what was charged for it."""
 
-    event: TokenEvent
-    reason: str = ""
-    charge_micros: int = 0
-
-    @property
-    def counts(self) -> bool:
-        return self.reason in validity.COUNTED
+    events: Events
+    reasons: Ints
+    charged_micros: Ints
 
 
-def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) -> list[Fact]:
-    """Store a batch in one transaction and return the facts that are new and count, in stream order."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What of a batch was new and counts: events, and what visitors said; each in the order of the stream."""
+
+    counted: Sequence[TokenEvent]
+    said: Sequence[Fact]
+
+    def facts(self) -> list[Fact]:
+        events = [
+            Fact.of(one.kind, one.served, one.occurred_at, pctr=one.served.pctr) for one in self.counted
+        ]
+        return [*events, *self.said]
+
+
+def store(records: Sequence[Record], *, granted: budgets.Granted, at: datetime) -> Stored:
+    """Store a batch in one transaction; returns what is new."""
     with transaction.atomic():
-        records = forgotten.without_erased(records)
-        decisions = [record for record in records if isinstance(record, DecisionRecord)]
-        events = [record for record in records if isinstance(record, TokenEvent)]
-        conversions = [record for record in records if isinstance(record, PixelConversion)]
-        said = [record for record in records if isinstance(record, FeedbackGiven)]
-        paying = pixels.resolve(conversions)
+        of: dict[type, list[Any]] = defaultdict(list)
+        for record in forgotten.without_erased(records):
+            of[type(record)].append(record)
+        events = of[TokenEvent]
+        paying = pixels.resolve(of[PixelConversion])
         bulk.lock_advertisers({event.served.advertiser_id for event in events} | paying.keys())
-        _store_decisions(decisions)
-        judged = _judge(_new(events), granted=granted, at=at)
-        _insert_events(judged)
-        _add_statistics(judged)
+        _store_decisions(of[DecisionRecord])
+        counted = _store_events(events, granted=granted, at=at)
         pixels.store(paying, at=at)
-        heard = feedback.store(said)
-        delivery.store([record for record in records if isinstance(record, Tallied)])
-    counted = [item.event for item in judged if item.counts]
-    facts = [Fact.of(one.kind, one.served, one.occurred_at, pctr=one.served.pctr) for one in counted]
-    return facts + heard
+        said = feedback.store(of[FeedbackGiven])
+        delivery.store(of[Tallied])
+    return Stored(counted, said)
+
+
+def _store_events(
+    events: Sequence[TokenEvent], *, granted: budgets.Granted, at: datetime
+) -> list[TokenEvent]:
+    """Store those that are new; returns those of them that count."""
+    new = _new(events)
+    if not new:
+        return []
+    judged = _judge(Events(new), granted=granted, at=at)
+    _insert_events(judged)
+    counts = _COUNTS[judged.reasons]
+    add_counted(judged.events, np.flatnonzero(counts), judged.reasons == 0, judged.charged_micros)
+    return [event for event, is_counted in zip(new, counts.tolist(), strict=True) if is_counted]
 
 
 def _store_decisions(decisions: Sequence[DecisionRecord]) -> None:
@@ -94,84 +106,85 @@ def _decision_row(record: DecisionRecord) -> dict[str, object]:
 
 
 def _new(events: Sequence[TokenEvent]) -> list[TokenEvent]:
-    """The first of each kind and decision that the tables do not hold."""
-    seen = _known(events)
-    new = []
-    refused = []
-    for event in events:
-        key = (event.kind, event.served.decision_id.hex())
+    """The first of each kind and decision that the tables do not hold, in their order."""
+    of: dict[str, list[int]] = {kind: [] for kind in _TABLES}
+    prefetched = []
+    for place, event in enumerate(events):
         if event.agent == Reason.PREFETCH:
-            refused.append((event, Reason.PREFETCH))
-        elif key in seen:
-            refused.append((event, Reason.DUPLICATE))
+            prefetched.append(event)
         else:
-            seen.add(key)
-            new.append(event)
-    add_refused(refused)
-    return new
-
-
-def _known(events: Sequence[TokenEvent]) -> set[tuple[str, str]]:
-    ids: dict[str, list[str]] = defaultdict(list)
-    for event in events:
-        ids[event.kind].append(event.served.decision_id.hex())
-    known: set[tuple[str, str]] = set()
-    with connection.cursor() as cursor:
-        for kind, wanted in ids.items():
-            cursor.execute(
-                f"SELECT decision_id FROM {_TABLES[kind]} WHERE decision_id = ANY(%s::uuid[])",  # noqa: S608
-                [wanted],
-            )
-            known.update((kind, bulk.hex_of(value)) for (value,) in cursor.fetchall())
-    return known
-
-
-def _judge(events: Sequence[TokenEvent], *, granted: budgets.Granted, at: datetime) -> list[_Judged]:
-    """Valid or not, and charged or not."""
-    judged = [_Judged(event, validity.reason_not_billable(event) or "") for event in events]
-    payable = [item for item in judged if not item.reason]
-    charges = [
-        budgets.Charge(
-            campaign_id=item.event.served.campaign_id,
-            advertiser_id=item.event.served.advertiser_id,
-            served_at=item.event.served.served_at,
-            micros=item.event.served.charge_micros,
-        )
-        for item in payable
-    ]
-    for item, refusal in zip(payable, budgets.charge(charges, granted=granted, at=at), strict=True):
-        item.reason = refusal or ""
-        item.charge_micros = 0 if refusal else item.event.served.charge_micros
-    return judged
-
-
-def _insert_events(judged: Sequence[_Judged]) -> None:
-    """What is new: nobody else stores these advertisers' facts meanwhile, so the rows can be copied in."""
-    in_order = sorted(judged, key=lambda item: item.event.served.decision_id)
-    for kind, table in _TABLES.items():
-        bulk.add(table, _EVENT_COLUMNS, [_event_line(item) for item in in_order if item.event.kind == kind])
-
-
-def _event_line(item: _Judged) -> str:
-    """In the order of _EVENT_COLUMNS."""
-    event, served = item.event, item.event.served
-    return (
-        f"{served.decision_id.hex()}\t{served.served_at.isoformat()}\t{event.occurred_at.isoformat()}\t{served.slot_id}\t"
-        f"{served.publisher_id}\t{served.advertiser_id}\t{served.campaign_id}\t{served.line_item_id}\t{served.creative_id}\t"
-        f"{served.visitor.hex()}\t{served.currency}\t{'f' if item.reason else 't'}\t{item.reason}\t{item.charge_micros}\t"
-        f"{served.source}\t{event.origin.hex()}\t{event.seen}"
+            of[event.kind].append(place)
+    new: list[int] = []
+    for kind, places in of.items():
+        first = {events[place].served.decision_id: place for place in reversed(places)}
+        for known in _known(kind, first):
+            del first[known]
+        new += first.values()
+    is_new = np.zeros(len(events), bool)
+    is_new[new] = True
+    asked = [place for places in of.values() for place in places]
+    again = [events[place] for place in asked if not is_new[place]] if len(new) < len(asked) else []
+    add_refused(
+        [*((event, Reason.PREFETCH) for event in prefetched), *((event, Reason.DUPLICATE) for event in again)]
     )
+    return [events[place] for place in sorted(new)]
 
 
-def _add_statistics(judged: Sequence[_Judged]) -> None:
-    sums = Sums()
-    for item in judged:
-        if item.counts:
-            served, kind = item.event.served, item.event.kind
-            amounts = {f"{kind}s": 1}
-            if kind == "impression" and item.event.seen:
-                amounts["measured"] = 1
-            if not item.reason:
-                amounts |= {f"billable_{kind}s": 1, "spend_micros": item.charge_micros}
-            sums.add(hour_of(served.served_at), served, served.source, **amounts)
-    sums.write()
+def _known(kind: str, decisions: Collection[bytes]) -> list[bytes]:
+    """Those of them that the table of this kind holds."""
+    if not decisions:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT decision_id FROM {_TABLES[kind]} WHERE decision_id = ANY(%s::uuid[])",  # noqa: S608
+            [f"{{{b''.join(decisions).hex(',', DECISION_BYTES)}}}"],
+        )
+        return [bytes.fromhex(bulk.hex_of(value)) for (value,) in cursor.fetchall()]
+
+
+def _judge(events: Events, *, granted: budgets.Granted, at: datetime) -> _Judged:
+    """Valid or not, and charged or not."""
+    reasons = validity.reasons_not_billable(events)
+    payable = np.flatnonzero(reasons == 0)
+    charges = [
+        budgets.Charge(ad.campaign_id, ad.advertiser_id, ad.served_at, ad.charge_micros)
+        for ad in (events.given[place].served for place in payable.tolist())
+    ]
+    refusals = budgets.charge(charges, granted=granted, at=at)
+    reasons[payable] = [validity.CODES[refusal or ""] for refusal in refusals]
+    return _Judged(events, reasons, np.where(reasons == 0, events.numbers["charge_micros"], 0))
+
+
+def _insert_events(judged: _Judged) -> None:
+    """What is new: nobody else stores these advertisers' facts meanwhile, so the rows can be copied in."""
+    rows: dict[str, list[bytes]] = defaultdict(list)
+    events = judged.events
+    groups = events.word_of * len(validity.NAMES) + judged.reasons
+    for group in np.unique(groups).tolist():
+        places = np.flatnonzero(groups == group)
+        word, reason = divmod(group, len(validity.NAMES))
+        kind = events.words[word].kind
+        rows[kind].append(
+            binary.rows(_event_columns(judged, places, word, validity.NAMES[reason]), len(places))
+        )
+    for kind, table in _TABLES.items():
+        bulk.add(table, _EVENT_COLUMNS, rows[kind])
+
+
+def _event_columns(judged: _Judged, places: Ints, word: int, reason: str) -> list[Column | str]:
+    """In the order of _EVENT_COLUMNS, of events that say the same words and have one reason."""
+    events, words, each = judged.events, judged.events.words[word], places.tolist()
+    return [
+        binary.same_size([events.decisions[place] for place in each]),
+        binary.moments(events.served_at[places]),
+        binary.moments(events.occurred_at[places]),
+        *(events.numbers[name][places] for name in IDS),
+        binary.as_hex([events.visitors[place] for place in each]),
+        words.currency,
+        np.full(len(places), not reason),
+        reason,
+        judged.charged_micros[places],
+        words.source,
+        binary.as_hex([events.origins[place] for place in each]),
+        words.seen,
+    ]

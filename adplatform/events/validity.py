@@ -12,6 +12,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
+import numpy as np
+
+from .columns import Events, Ints
 from .records import TokenEvent
 
 TOO_FAST = timedelta(milliseconds=200)  # from serving an ad to a person's click on it
@@ -122,3 +125,42 @@ def reason_not_billable(event: TokenEvent) -> Reason | None:
         if (reason := rule(event)) is not None:
             return reason
     return None
+
+
+# A reason as a number in a column: its place here.
+NAMES: tuple[str, ...] = ("", *(reason.value for reason in Reason))
+CODES = {name: code for code, name in enumerate(NAMES)}
+
+
+def reasons_not_billable(events: Events) -> Ints:
+    """What `reason_not_billable` says of each, as places in NAMES.
+
+    Beside words and these times rules look at nothing. So where no time speaks against an event, its words decide, and
+    one event of each combination is asked for all; the others are asked one by one.
+    """
+    after, is_click = (
+        events.occurred_at - events.served_at,
+        events.by_words((words.kind == "click" for words in events.words), bool),
+    )
+    odd = (
+        (events.occurred_at > events.expires_at)
+        | (after < -_micros(AHEAD))
+        | is_click & (after < _micros(TOO_FAST))
+    )
+    codes = np.zeros(len(events), np.int64)
+    usual = np.flatnonzero(~odd)
+    words, first = np.unique(events.word_of[usual], return_index=True)
+    by_words = np.zeros(len(events.words), np.int64)
+    by_words[words] = [_code(events.given[int(usual[place])]) for place in first]
+    codes[usual] = by_words[events.word_of[usual]]
+    for place in np.flatnonzero(odd).tolist():
+        codes[place] = _code(events.given[place])
+    return codes
+
+
+def _code(event: TokenEvent) -> int:
+    return CODES[reason_not_billable(event) or ""]
+
+
+def _micros(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
