@@ -60,14 +60,11 @@ def test_a_full_house_sheds_decisions_and_still_takes_events(serve, ask) -> None
         assert market.server.admission.enter()
     market.server.admission.mean_seconds = 1.0
     shed = ask("POST", "/v1/decisions", body)
-    assert (shed.status, shed.json) == (
-        200,
-        {
-            "request_id": "",
-            "mode": "shed",
-            "placements": {"a": {"ads": [], "no_ad": "shed"}, "b": {"ads": [], "no_ad": "shed"}},
-        },
-    )
+    assert (shed.status, shed.json["mode"]) == (200, "shed")
+    assert shed.json["placements"] == {
+        "a": {"ads": [], "no_ad": "shed"},
+        "b": {"ads": [], "no_ad": "shed"},
+    }
     assert ask("POST", "/v1/decisions", b"rubbish").json["placements"] == {}
     assert b'adplatform_decisions_total{kind="shed"} 2' in ask("GET", "/metrics").body
     assert ask("GET", ad["impression_url"].removeprefix("http://localhost:8000")).status == 200

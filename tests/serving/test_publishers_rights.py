@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from adplatform.core import clock
 from adplatform.events.models import AdDecision, FillStat, Impression
 from adplatform.inventory.models import BlockRule, Category, CompetingPair, Fallback, FloorRule, HouseAd
 from adplatform.serving import pipeline
+from adplatform.serving.admission import AT_ONCE
+from adplatform.serving.deadline import TooLateError
+from adplatform.serving.endpoints import decisions
 from tests import factories
 from tests.serving import market as m
 
@@ -195,13 +200,51 @@ def test_a_passback_of_html_may_load_https_alone(serve, ask) -> None:
     assert "default-src https: data: blob:" in page
 
 
-def test_an_error_still_shows_the_house_ad(serve, ask, monkeypatch) -> None:
-    slot = m.slot()
-    house(slot)
-    market = serve()
+def shed(market: Any, monkeypatch: Any) -> None:
+    for _ in range(AT_ONCE):
+        assert market.server.admission.enter()
+    market.server.admission.mean_seconds = 1.0
+
+
+def late(market: Any, monkeypatch: Any) -> None:
+    def too_late(*_: object) -> None:
+        raise TooLateError
+
+    monkeypatch.setattr(market.server, "_answer", too_late)
+
+
+def in_error(market: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(market.server, "_answer", lambda *_: 1 / 0)
+
+
+def in_error_before(market: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(decisions, "read", lambda *_, **__: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [(shed, "shed"), (late, "late"), (in_error, "error"), (in_error_before, "error")],
+)
+@pytest.mark.parametrize("kind", ["house", "passback"])
+def test_who_is_not_decided_for_still_sees_the_house_ad_or_the_passback(
+    serve, ask, monkeypatch, trouble, reason: str, kind: str
+) -> None:
+    m.ad()
+    slot = m.slot(passback="https://other.example/tag?slot=1" if kind == "passback" else "")
+    if kind == "house":
+        house(slot)
+    market = serve()
+    trouble(market, monkeypatch)
     answer = asked(ask, slot)
-    assert (answer["no_ad"], "house" in answer) == ("error", True)
+    assert (answer["ads"], answer["no_ad"]) == ([], reason)
+    if kind == "house":
+        assert answer["house"]["click_url"].startswith("https://")
+    else:
+        assert answer["passback"]["url"] == "https://other.example/tag?slot=1"
+    assert asked(ask, m.slot()) == {
+        "ads": [],
+        "no_ad": reason,
+    }  # unknown here, and without anything of its own
 
 
 def test_a_slot_without_rules_says_nothing_more(serve, ask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import datetime
 
@@ -11,28 +12,32 @@ from adplatform import settings
 from adplatform.accounts import keys
 from adplatform.core import clock, ids
 from adplatform.core.http import Environ, Response, TooLargeError, read_body
+from adplatform.decision.types import AdRequest, Placement
 
 from .. import process
-from ..decide import Answer, as_json
-from ..parse import MalformedError, read
+from ..decide import Answer, as_json, unanswered
+from ..parse import MOST_PLACEMENTS, MalformedError, read
 from ..server import Server
 from ..snapshot import Snapshot
 from .answers import NO_STORE, encode, refusal
+
+log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 64 * 1024
 
 
 class _Placement(msgspec.Struct):
     id: str
+    slot: str = ""
 
 
 class _Asked(msgspec.Struct):
-    """Of a request that is shed: whom to answer."""
+    """Of a request that is not decided: whom to answer, for which places."""
 
     placements: list[_Placement]
 
 
-_ids = msgspec.json.Decoder(_Asked).decode
+_places = msgspec.json.Decoder(_Asked).decode
 
 
 def decisions(environ: Environ, _: str) -> Response:
@@ -42,46 +47,64 @@ def decisions(environ: Environ, _: str) -> Response:
     snapshot = serving.snapshot
     if environ["REQUEST_METHOD"] == "OPTIONS":
         return _preflight(environ, snapshot)
+    try:
+        body = read_body(environ, limit=MOST_BODY_BYTES)
+    except TooLargeError:
+        serving.metrics.count("refused", "malformed")
+        detail = f"At most {MOST_BODY_BYTES} bytes are read."
+        return refusal(400, "too_large", detail, cors=_cors(environ, snapshot))
     if not serving.admission.enter():
-        return _shed(environ, serving, snapshot)
+        serving.metrics.count("decisions", "shed")
+        return _undecided(environ, body, snapshot, "shed")
     entered = time.perf_counter()
     try:
-        return _answered(environ, serving, snapshot, started)
+        return _answered(environ, serving, body, snapshot, started)
+    except Exception:  # an ad is never worth a page that does not load; the error is counted and told
+        log.exception("a decision failed outside the decision")
+        serving.metrics.count("errors")
+        return _undecided(environ, body, snapshot, "error")
     finally:
         serving.admission.leave(time.perf_counter() - entered)
 
 
-def _answered(environ: Environ, serving: Server, snapshot: Snapshot | None, started: float) -> Response:
+def _answered(
+    environ: Environ, serving: Server, body: bytes, snapshot: Snapshot | None, started: float
+) -> Response:
     try:
-        answered = _decided(environ, serving, snapshot, clock.now(), started)
+        answered = _decided(environ, serving, body, snapshot, started)
     except MalformedError as error:
         serving.metrics.count("refused", "malformed")
         return refusal(400, error.code, error.detail, cors=_cors(environ, snapshot))
-    body = as_json(answered, snapshot=snapshot, base_url=settings.ADS_URL)
+    encoded = encode(as_json(answered, snapshot=snapshot, base_url=settings.ADS_URL))
     _count(serving, answered)
     serving.metrics.observe(time.perf_counter() - started)
-    return Response(200, encode(body), headers=(*NO_STORE, *_cors(environ, snapshot)))
+    return Response(200, encoded, headers=(*NO_STORE, *_cors(environ, snapshot)))
 
 
-def _shed(environ: Environ, serving: Server, snapshot: Snapshot | None) -> Response:
-    """No ad in any placement, at once: the process has more to do than it can do in time."""
-    serving.metrics.count("decisions", "shed")
+def _undecided(environ: Environ, body: bytes, snapshot: Snapshot | None, mode: str) -> Response:
+    """No paid ad in any placement, and at once; what the publisher shows instead is known without a decision."""
     try:
-        asked = _ids(read_body(environ, limit=MOST_BODY_BYTES))
-    except (msgspec.MsgspecError, TooLargeError, UnicodeDecodeError):
+        asked = _places(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         asked = _Asked([])
-    nothing = {"ads": [], "no_ad": "shed"}
-    body = {"request_id": "", "mode": "shed", "placements": {one.id: nothing for one in asked.placements}}
-    return Response(200, encode(body), headers=(*NO_STORE, *_cors(environ, snapshot)))
+    slots = snapshot.slots if snapshot else {}
+    at = clock.now()
+    request = AdRequest(
+        request_id=ids.decision_id(at),
+        at=at,
+        placements=tuple(
+            Placement(one.id, slots.get(one.slot)) for one in asked.placements[:MOST_PLACEMENTS]
+        ),
+    )
+    answer = unanswered(request, mode=mode, reason=mode, snapshot=snapshot)
+    encoded = encode(as_json(answer, snapshot=snapshot, base_url=settings.ADS_URL))
+    return Response(200, encoded, headers=(*NO_STORE, *_cors(environ, snapshot)))
 
 
 def _decided(
-    environ: Environ, serving: Server, snapshot: Snapshot | None, at: datetime, started: float
+    environ: Environ, serving: Server, body: bytes, snapshot: Snapshot | None, started: float
 ) -> Answer:
-    try:
-        body = read_body(environ, limit=MOST_BODY_BYTES)
-    except TooLargeError:
-        raise MalformedError("too_large", f"At most {MOST_BODY_BYTES} bytes are read.") from None
+    at = clock.now()
     asked = read(
         body,
         environ,
