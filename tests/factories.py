@@ -20,6 +20,7 @@ from adplatform.events.models import (
     Click,
     Conversion,
     ConversionAction,
+    Credit,
     DailyStat,
     FillStat,
     HourlyStat,
@@ -283,6 +284,25 @@ def conversion(action: ConversionAction | None = None, **fields: Any) -> Convers
         "attribution": Conversion.Attribution.NONE,
     } | fields
     return Conversion.objects.create(**given)
+
+
+def credit(conversion_: Conversion, click_: Click | None = None, **fields: Any) -> Credit:
+    """All of a conversion to one click, by the last click."""
+    copied = ("slot_id", "publisher_id", "advertiser_id", "campaign_id", "line_item_id", "creative_id")
+    of_click = {name: getattr(click_, name) for name in ("decision_id", *copied)} if click_ else {}
+    given = {
+        **dict.fromkeys(copied, 0),
+        "decision_id": uuid.uuid4(),
+        "conversion": conversion_,
+        "model": "last_click",
+        "touch": "click",
+        "currency": conversion_.currency,
+        "source": conversion_.source,
+        "hour": conversion_.occurred_at.replace(minute=0, second=0, microsecond=0),
+        "share_ppm": 1_000_000,
+        "value_micros": conversion_.value_micros,
+    }
+    return Credit.objects.create(**given | of_click | fields)
 
 
 def hourly_stat(

@@ -83,11 +83,11 @@ def rebuild_all(advertiser_id: int, *, since: datetime, until: datetime) -> int:
 
 
 def _with_rivals(ids: Collection[int]) -> list[Conversion]:
-    """These, and where a click counts once the others that may belong to the same click."""
+    """These, and where a click counts once the others that may belong to the same click, and those that may to theirs."""
     rows = Conversion.objects.select_related("action")
     found = {row.pk: row for row in rows.filter(pk__in=ids)}
     once = [row for row in found.values() if row.action.counting == ConversionAction.Counting.ONE_PER_CLICK]
-    if once:
+    while once:
         visitors = {row.visitor for row in once if row.visitor}
         decisions = {row.decision_id for row in once if row.decision_id}
         decisions |= {credit.decision_id for credit in Credit.objects.filter(conversion__in=once)}
@@ -98,14 +98,15 @@ def _with_rivals(ids: Collection[int]) -> list[Conversion]:
         )
         decisions |= set(Click.objects.filter(visitor__in=visitors).values_list("decision_id", flat=True))
         near = Q(visitor__in=visitors) | Q(decision_id__in=decisions)
-        found |= {row.pk: row for row in rows.filter(near, action__in={row.action_id for row in once})}
+        rivals = rows.filter(near, action__in={row.action_id for row in once})
+        once = [row for row in rivals if row.pk not in found]
+        found |= {row.pk: row for row in once}
     return [found[pk] for pk in sorted(found)]
 
 
 def _facts(advertiser_id: int, conversions: Sequence[Conversion]) -> _Facts:
     facts = _Facts()
-    decisions = {one.decision_id for one in conversions if one.decision_id and one.attribution == "click"}
-    _add_proven(facts, advertiser_id, decisions)
+    _add_proven(facts, advertiser_id, {UUID(one) for one in map(_named, conversions) if one})
     visitors = {one.visitor for one in conversions if one.visitor} | {
         visitor for _, visitor in facts.proven.values() if visitor
     }
@@ -148,30 +149,43 @@ def _invalidated(kind: str, decisions: Collection[Any]) -> set[Any]:
 
 
 def _paths(advertiser_id: int, *, since: datetime, until: datetime) -> list[Path]:
-    """The campaigns that each visitor clicked on, in order; a conversion ends a path, and the next begins."""
-    moments: dict[str, list[tuple[datetime, Any]]] = defaultdict(list)
+    """The campaigns that each visitor clicked on, in order; a conversion that counts ends a path, and the next begins."""
+    moments: dict[str, list[tuple[datetime, str, Hashable]]] = defaultdict(list)
     clicks = Click.objects.filter(
         advertiser_id=advertiser_id, occurred_at__gte=since, occurred_at__lte=until, reason__in=COUNTED
     ).exclude(visitor="")
-    for visitor, at, campaign_id in clicks.values_list("visitor", "occurred_at", "campaign_id"):
-        moments[visitor].append((at, campaign_id))
-    converted = Conversion.objects.filter(
-        action__organisation_id=advertiser_id, occurred_at__gte=since, occurred_at__lte=until
-    ).exclude(visitor="")
-    for visitor, at in converted.values_list("visitor", "occurred_at"):
-        moments[visitor].append((at, None))
+    invalid = Invalidation.objects.filter(kind="click", advertiser_id=advertiser_id).values("decision_id")
+    valid = clicks.exclude(decision_id__in=invalid)
+    for visitor, at, decision, clicked in valid.values_list(
+        "visitor", "occurred_at", "decision_id", "campaign_id"
+    ):
+        moments[visitor].append((at, f"a{decision.hex}", clicked))
+    for visitor, conversion in _conversions_of_visitors(advertiser_id, since=since, until=until):
+        moments[visitor].append((conversion.occurred_at, f"b{conversion.event_id}", None))
     paths: list[Path] = []
     for visitor in sorted(moments):
         path: list[Hashable] = []
-        for _, campaign_id in sorted(moments[visitor], key=lambda moment: (moment[0], moment[1] is None)):
-            if campaign_id is not None:
-                path.append(campaign_id)
+        for _at, _order, campaign in sorted(moments[visitor], key=lambda moment: moment[:2]):
+            if campaign is not None:
+                path.append(campaign)
             elif path:
                 paths.append((path, True))
                 path = []
         if path:
             paths.append((path, False))
     return paths
+
+
+def _conversions_of_visitors(
+    advertiser_id: int, *, since: datetime, until: datetime
+) -> Iterable[tuple[str, Conversion]]:
+    """What counts of a visitor who was told, or whose click was named."""
+    rows = Conversion.objects.filter(action__organisation_id=advertiser_id).select_related("action")
+    conversions = list(rows.filter(occurred_at__gte=since, occurred_at__lte=until).exclude(source="import"))
+    facts = _facts(advertiser_id, conversions)
+    for one in _counted(conversions, facts):
+        if visitor := _visitor(one, facts):
+            yield visitor, one
 
 
 # --- what follows from it ---------------------------------------------------------------------------------------------
@@ -195,9 +209,7 @@ def _counted(conversions: Sequence[Conversion], facts: _Facts) -> Iterable[Conve
 def _path(conversion: Conversion, facts: _Facts) -> list[Touch]:
     """The clicks within the window before a conversion, oldest first."""
     proven = _proven(conversion, facts)
-    visitor = conversion.visitor
-    if not visitor and conversion.decision_id is not None:
-        visitor = facts.proven.get(conversion.decision_id.hex, (None, ""))[1]
+    visitor = _visitor(conversion, facts)
     touches = {touch.decision_id: touch for touch in facts.clicks.get(visitor, [])} if visitor else {}
     if proven is not None:
         touches[proven.decision_id] = proven
@@ -208,11 +220,20 @@ def _path(conversion: Conversion, facts: _Facts) -> list[Touch]:
     return sorted(eligible, key=lambda one: (one.occurred_at, one.decision_id))
 
 
+def _visitor(conversion: Conversion, facts: _Facts) -> str:
+    """Who converted: as it was reported, else who clicked."""
+    return conversion.visitor or facts.proven.get(_named(conversion), (None, ""))[1]
+
+
+def _named(conversion: Conversion) -> str:
+    """The decision of the click that it named, or ''. Older rows say only that they were credited to a click."""
+    is_click = conversion.names_click or conversion.attribution == Conversion.Attribution.CLICK
+    return conversion.decision_id.hex if conversion.decision_id and is_click else ""
+
+
 def _proven(conversion: Conversion, facts: _Facts) -> Touch | None:
     """The click that the conversion named. One that ingest has not stored yet counts as it was signed."""
-    decision = (
-        conversion.decision_id.hex if conversion.decision_id and conversion.attribution == "click" else ""
-    )
+    decision = _named(conversion)
     if decision in facts.proven:
         return facts.proven[decision][0]
     if not decision or decision in facts.known:

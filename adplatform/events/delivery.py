@@ -127,8 +127,9 @@ def _rows(hour: datetime, source: str, tables: Sequence[_Table]) -> Iterator[dic
     line_items, first = np.unique(owners[:, 0], return_index=True)
     sums = np.zeros((len(line_items), len(names)), np.int64)
     for outcomes, table in tables:
-        rows = np.searchsorted(line_items, table[:, 0])
-        np.add.at(sums, (rows[:, None], [column[name] for name in outcomes]), table[:, _OWNERS:])
+        row = np.searchsorted(line_items, table[:, 0]) * len(names)
+        columns = np.array([column[name] for name in outcomes], np.int64)
+        np.add.at(sums.ravel(), row[:, None] + columns, table[:, _OWNERS:])
     known = _known(hour, source, line_items.tolist())
     for (line_item, campaign, advertiser), counts in zip(owners[first].tolist(), sums.tolist(), strict=True):
         found = known.get(line_item, {})

@@ -196,7 +196,9 @@ def _record(
     at: datetime,
     source: str,
 ) -> Conversion:
-    touch = _credited(report, action, advertiser)
+    named = _named(report.click) if report.click is not None else None
+    touch = _credited(report, named, action, advertiser)
+    kept = named or touch
     return Conversion.objects.create(
         action=action,
         event_id=report.event_id,
@@ -206,22 +208,24 @@ def _record(
         currency=advertiser.currency,
         visitor=report.visitor,
         attribution=touch.kind if touch else Conversion.Attribution.NONE,
-        source=touch.source if touch else source,
-        **({name: getattr(touch, name) for name in _CREDIT} if touch else {}),
+        names_click=named is not None,
+        source=kept.source if kept else source,
+        **({name: getattr(kept, name) for name in _KEPT} if kept else {}),
     )
 
 
-_CREDIT = ("decision_id", "campaign_id", "line_item_id", "creative_id", "slot_id", "publisher_id")
+_KEPT = ("decision_id", "campaign_id", "line_item_id", "creative_id", "slot_id", "publisher_id")
 
 
-def _credited(report: Report, action: ConversionAction, advertiser: Organisation) -> Touch | None:
+def _credited(
+    report: Report, named: Touch | None, action: ConversionAction, advertiser: Organisation
+) -> Touch | None:
+    """Who would get the credit by what is known now."""
     windows = {
         "click_window": timedelta(days=action.click_window_days),
         "view_window": timedelta(days=action.view_window_days),
     }
-    touches: list[Touch] = []
-    if report.click is not None:
-        touches += _proven(report.click)
+    touches = [named] if named is not None and _counts(named.decision_id) else []
     if report.visitor:
         touches += touches_of(
             report.visitor, advertiser_id=advertiser.pk, converted_at=report.occurred_at, **windows
@@ -229,14 +233,20 @@ def _credited(report: Report, action: ConversionAction, advertiser: Organisation
     return credited(touches, converted_at=report.occurred_at, **windows)
 
 
-def _proven(served: Served) -> list[Touch]:
+def _counts(decision_id: str) -> bool:
+    """Whether a click counts; one that ingest has not stored yet does."""
+    reasons = Click.objects.filter(decision_id=decision_id).values_list("reason", flat=True)
+    return all(reason in COUNTED for reason in reasons)
+
+
+def _named(served: Served) -> Touch | None:
     """The click of a signed click id. One that ingest has not stored yet counts from when its ad was served."""
+    if served.source == "test":
+        return None
     row = Click.objects.filter(decision_id=served.decision_id.hex()).first()
     if row is not None:
-        return [touch_of("click", row)] if row.reason in COUNTED else []
-    if served.source == "test":
-        return []
-    touch = Touch(
+        return touch_of("click", row)
+    return Touch(
         kind="click",
         decision_id=served.decision_id.hex(),
         occurred_at=served.served_at,
@@ -249,4 +259,3 @@ def _proven(served: Served) -> list[Touch]:
         currency=served.currency,
         source=served.source,
     )
-    return [touch]

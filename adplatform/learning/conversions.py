@@ -1,4 +1,8 @@
-"""Clicks and what came of them: how long conversions take, how often a click converts, what a conversion is worth."""
+"""Clicks and what came of them: how long conversions take, how often a click converts, what a conversion is worth.
+
+A conversion belongs to the ad that has its credit by the last click, as the facts are now: late clicks, what was taken back
+or found invalid included.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
-from adplatform.events.models import Click, Conversion, HourlyStat
+from adplatform.events.credits import LAST_CLICK
+from adplatform.events.models import Click, Credit, HourlyStat
 from adplatform.events.validity import COUNTED
 from ml.ctr.features import device_code
 from ml.schema import Floats, ImpressionLog
@@ -52,9 +57,10 @@ CLICKS = """
     FROM events_click AS c
     JOIN inventory_adslot AS s ON s.id = c.slot_id
     LEFT JOIN events_addecision AS d ON d.decision_id = c.decision_id
-    LEFT JOIN events_conversion AS v
-        ON v.decision_id = c.decision_id AND v.attribution = 'click'
-        AND v.occurred_at >= c.occurred_at AND v.occurred_at < %(until)s
+    LEFT JOIN (
+        SELECT k.decision_id, v.occurred_at FROM events_credit AS k JOIN events_conversion AS v ON v.id = k.conversion_id
+        WHERE k.model = %(model)s AND k.touch = 'click'
+    ) AS v ON v.decision_id = c.decision_id AND v.occurred_at >= c.occurred_at AND v.occurred_at < %(until)s
     WHERE c.occurred_at >= %(since)s AND c.occurred_at < %(until)s AND c.reason = ANY(%(counted)s)
     GROUP BY c.decision_id, s.site_id, d.device, d.visitor
     ORDER BY c.occurred_at DESC, c.decision_id
@@ -70,6 +76,7 @@ def clicks(log: ImpressionLog, text: Floats, *, until: datetime) -> Clicks:
             "until": until,
             "counted": list(COUNTED),
             "most": MOST_CLICKS,
+            "model": LAST_CLICK,
         }
         cursor.execute(CLICKS, asked)
         rows = cursor.fetchall()[::-1]
@@ -100,30 +107,28 @@ def clicks(log: ImpressionLog, text: Floats, *, until: datetime) -> Clicks:
 
 def values(*, since: datetime, until: datetime, sources: tuple[str, ...]) -> AmountModel:
     """What a conversion is worth in micros, by (advertiser, campaign, line item)."""
-    rows = Conversion.objects.filter(
-        occurred_at__gte=since, occurred_at__lt=until, source__in=sources, line_item_id__isnull=False
-    ).order_by("-occurred_at", "-pk")
-    names = ("action__organisation_id", "campaign_id", "line_item_id", "value_micros")
+    rows = _credits(since, until, sources).order_by("-conversion__occurred_at", "-conversion")
+    names = ("advertiser_id", "campaign_id", "line_item_id", "value_micros")
     found = list(rows.values_list(*names)[:MOST_CONVERSIONS])
     return fit_amounts(np.array([row[3] for row in found], np.float64), [row[:3] for row in found])
 
 
 def _delays(since: datetime, until: datetime, sources: tuple[str, ...]) -> np.ndarray:
     """Seconds from the click to the first conversion of each decision that led to one."""
-    credited = Conversion.objects.filter(
-        attribution=Conversion.Attribution.CLICK,
-        occurred_at__gte=since,
-        occurred_at__lt=until,
-        source__in=sources,
-        decision_id__isnull=False,
-    )
-    came: dict[object, datetime] = {}
-    for decision, at in credited.order_by("-occurred_at").values_list("decision_id", "occurred_at")[
-        :MOST_CONVERSIONS
-    ]:
-        came[decision] = at
+    rows = _credits(since, until, sources).filter(touch="click").order_by("-conversion__occurred_at")
+    newest = rows.values_list("decision_id", "conversion__occurred_at")[:MOST_CONVERSIONS]
+    came: dict[object, datetime] = dict(newest)  # of a decision the first, which comes last
     clicks = Click.objects.filter(decision_id__in=list(came)).values_list("decision_id", "occurred_at")
     return np.array([_seconds(came[decision] - at) for decision, at in clicks], np.float64)
+
+
+def _credits(since: datetime, until: datetime, sources: tuple[str, ...]) -> QuerySet[Credit]:
+    return Credit.objects.filter(
+        model=LAST_CLICK,
+        conversion__occurred_at__gte=since,
+        conversion__occurred_at__lt=until,
+        source__in=sources,
+    )
 
 
 def _seconds(span: timedelta) -> float:

@@ -121,11 +121,9 @@ def test_a_conversion_is_worth_what_its_line_items_were_leaning_on_the_advertise
     sibling = factories.creative(factories.line_item(line_item.campaign), headline="New")
     action = factories.conversion_action(line_item.campaign.organisation, default_value_micros=12)
     for value in (10_000_000, 20_000_000, 30_000_000):
-        factories.conversion(
-            action,
-            occurred_at=NOW - timedelta(days=2),
-            value_micros=value,
-            attribution="click",
+        factories.credit(
+            factories.conversion(action, occurred_at=NOW - timedelta(days=2), value_micros=value),
+            advertiser_id=action.organisation_id,
             campaign_id=line_item.campaign_id,
             line_item_id=line_item.pk,
         )
@@ -141,11 +139,8 @@ def test_young_clicks_count_by_the_share_of_conversions_that_come_so_early() -> 
     for number in range(40):  # a conversion comes after two days in the mean
         place = factories.decision(creative, served_at=long_ago)
         click = factories.click(place, occurred_at=long_ago)
-        factories.conversion(
-            decision_id=click.decision_id,
-            attribution="click",
-            occurred_at=long_ago + timedelta(days=0.1 + 0.1 * number),
-        )
+        came = factories.conversion(occurred_at=long_ago + timedelta(days=0.1 + 0.1 * number))
+        factories.credit(came, click)
     factories.hourly_stat(creative, hour=long_ago, impressions=9_000, clicks=clicks, conversions=40)
     before = rows()[0].pcvr
     factories.hourly_stat(creative, hour=NOW - timedelta(hours=2), impressions=9_000, clicks=clicks)

@@ -43,7 +43,8 @@ class ConversionAction(models.Model):
 
 
 class Conversion(models.Model):
-    """A conversion as the advertiser reported it (once per its own event id), and the decision that gets the credit."""
+    """A conversion as the advertiser reported it (once per its own event id), with the click that it named, else the touch
+    that was known when it came. Who gets the credit follows from all facts: events.Credit."""
 
     class Attribution(models.TextChoices):
         CLICK = "click", "After a click"
@@ -64,6 +65,9 @@ class Conversion(models.Model):
     creative_id = models.BigIntegerField(null=True)
     slot_id = models.BigIntegerField(null=True)
     publisher_id = models.BigIntegerField(null=True)
+    names_click = models.BooleanField(
+        db_default=False, help_text="The decision is that of the click which the report named"
+    )
     source = models.CharField(max_length=10, default="live")
 
     class Meta:
