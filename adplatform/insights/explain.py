@@ -37,6 +37,11 @@ class Why:
         """What at least `influence.FEWEST_VISITORS` visitors had done that is like the ads."""
         return [(words.shortened(text), visitors) for text, visitors in self.influence.topics]
 
+    @property
+    def pages(self) -> list[tuple[str, int, float]]:
+        """(word, impressions, CTR) of the pages that the ads were shown on, the most frequent word first."""
+        return [(words.shortened(word), n, clicks / n) for word, n, clicks in self.influence.page_words]
+
 
 def why(line_item_ids: list[int]) -> dict[int, Why]:
     """What was last told of these line items."""

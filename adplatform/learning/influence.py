@@ -1,22 +1,26 @@
 """Why people see a line item's ads, for its advertiser: mean contributions over a sample of its newest decisions.
 
-Nobody is singled out: contributions are means over at least FEWEST_DECISIONS, and what visitors had done before is told
-only where at least FEWEST_VISITORS different ones had done it.
+Nobody is singled out: contributions are means over at least FEWEST_DECISIONS, what visitors had done before is told
+only where at least FEWEST_VISITORS different ones had done it, and what pages were about from FEWEST_DECISIONS
+impressions on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
 from adplatform.campaigns.models import Creative
-from adplatform.events.models import AdDecision
+from adplatform.decision.targeting import word
+from adplatform.events.models import AdDecision, Click, Impression
+from adplatform.events.validity import COUNTED
 from adplatform.jobs.registry import Progress
 from adplatform.learning import embeddings, explain, export, registry
 from adplatform.learning.models import Influence
@@ -30,6 +34,7 @@ FEWEST_DECISIONS = 50
 FEWEST_VISITORS = 50
 MOST_VISITORS = 2_000
 MOST_TOPICS = 5
+MOST_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ def _tell(
                 for group, column in parts.items()
             },
             "topics": topics(decisions, at=at),
+            "page_words": page_words(decisions),
         },
     )
     return True
@@ -121,6 +127,25 @@ def topics(decisions: Sequence[AdDecision], *, at: datetime) -> list[tuple[str, 
         if ad is not None:
             votes.update(_nearest(ad, texts, {text for _, text in acts}, done.texts))
     return [(text, count) for text, count in votes.most_common(MOST_TOPICS) if count >= FEWEST_VISITORS]
+
+
+def page_words(decisions: Sequence[AdDecision]) -> list[tuple[str, int, int]]:
+    """(word, impressions, clicks) of what the pages said they were about, the most frequent first."""
+    words_of = {
+        one.decision_id: {word(said) for said in one.keywords.split(", ")}
+        for one in decisions
+        if one.keywords
+    }
+    shown = _counted(Impression, words_of)
+    clicked = _counted(Click, words_of)
+    told = [(said, n, clicked[said]) for said, n in shown.most_common() if n >= FEWEST_DECISIONS]
+    return told[:MOST_WORDS]
+
+
+def _counted(kind: type[Impression | Click], words_of: Mapping[UUID, Iterable[str]]) -> Counter[str]:
+    """How many valid events of these decisions each word has."""
+    rows = kind.objects.filter(decision_id__in=list(words_of), reason__in=COUNTED)
+    return Counter(said for pk in rows.values_list("pk", flat=True) for said in words_of[pk])
 
 
 def _nearest(ad: Vectors, texts: Vectors, rows: Iterable[int], words: Sequence[str]) -> list[str]:

@@ -296,6 +296,7 @@ class Influence(models.Model):
 
     `groups` is {group: {"mean": log odds, "size": mean of |log odds|}}. `topics` are [text, visitors]: what at least
     FEWEST_VISITORS (learning.influence) different visitors had read or bought that is like the ads, and never fewer.
+    `page_words` are [word, impressions, clicks] of pages that said so, from FEWEST_DECISIONS impressions on.
     """
 
     line_item_id = models.BigIntegerField(unique=True)
@@ -305,6 +306,7 @@ class Influence(models.Model):
     blender = models.CharField(max_length=60)
     groups = models.JSONField(default=dict)
     topics = models.JSONField(default=list)
+    page_words = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 
     def __str__(self) -> str:
         return f"line item {self.line_item_id}"

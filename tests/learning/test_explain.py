@@ -221,6 +221,20 @@ def test_topics_are_told_from_fifty_visitors_on(world: World, monkeypatch: pytes
     assert influence.topics(seen, at=NOON) == []
 
 
+def test_words_of_pages_are_told_from_fifty_impressions_on(world: World) -> None:
+    many, few = influence.FEWEST_DECISIONS, influence.FEWEST_DECISIONS - 1
+    shown = [
+        factories.decision(world.creatives[0], world.slots[0], keywords=said)
+        for said in ["Garden", "garden, roses"] * (many // 2) + ["lawn"] * few + [""]
+    ]
+    for number, one in enumerate(shown):
+        factories.impression(one)
+        if number < 3:
+            factories.click(one, reason="bot" if number == 0 else "", is_billable=number != 0)
+    factories.decision(world.creatives[0], world.slots[0], keywords="garden")  # it never began to render
+    assert influence.page_words(shown) == [("garden", many, 2)]
+
+
 def test_no_trees_no_influence(db: None) -> None:
     assert registry.champion(registry.Kind.BLENDER) is None
     assert influence.compute(at=NOON) == influence.Computed(0, 0)

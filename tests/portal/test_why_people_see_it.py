@@ -29,12 +29,14 @@ def influence(line_item: Any, **fields: Any) -> Influence:
 
 
 def test_the_campaign_page_shows_what_moved_the_odds(ours: Tenant) -> None:
-    influence(ours.line_item, topics=[["Pruning roses", 61]])
+    influence(ours.line_item, topics=[["Pruning roses", 61]], page_words=[["garden", 80, 2]])
     page = ours.client.get(reverse("portal:campaign", args=[ours.campaign.public_id])).content.decode()
     assert "Why people see this" in page
     assert "1.50×" in page  # e^0.4055
     assert "60%" in page  # 0.6 of 1.0
     assert "“Pruning roses” · 61 people" in page
+    row = '<td class="wrap">garden</td><td class="n">80</td><td class="n">2.50%</td>'
+    assert row in page
     figure = ours.client.get(reverse("portal:line_item_why", args=[ours.line_item.public_id])).json()
     bars = {name: x for trace in figure["data"] for name, x in zip(trace["y"], trace["x"], strict=True)}
     assert bars["Match of topics"] == pytest.approx(0.5, abs=1e-3)
