@@ -8,7 +8,8 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Sum
+from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from adplatform.accounts.models import Organisation
 from adplatform.billing.models import Balance, CreditLimit, LedgerAccount
@@ -88,17 +89,23 @@ def credit_limits(organisation_ids: Collection[int]) -> Mapping[int, int]:
 
 def granted(organisation_ids: Collection[int]) -> Mapping[int, int]:
     """How much each advertiser may be charged in all, ever: what it paid in, less refunds, plus credits
-    and its credit limit.
+    and its credit limit. Who has neither is not named.
 
-    It is balance + settled, read from one row, so that a settlement in between changes nothing.
+    Balance + settled is read from one row, so that a settlement in between changes nothing.
     """
-    rows = Balance.objects.filter(account__owner_id__in=organisation_ids, account__kind=Kind.PREPAID)
-    own = rows.filter(account__currency=F("account__owner__currency"))
-    limits = credit_limits(organisation_ids)
-    found = {pk: micros for pk, micros in limits.items() if micros}
-    for owner, micros, settled in own.values_list("account__owner_id", "micros", "settled_micros"):
-        found[owner] = micros - settled + limits[owner]
-    return found
+    own = Balance.objects.filter(
+        account__owner=OuterRef("pk"), account__kind=Kind.PREPAID, account__currency=OuterRef("currency")
+    )
+    limits = CreditLimit.objects.filter(organisation=OuterRef("pk")).order_by("-pk")
+    rows = Organisation.objects.filter(pk__in=organisation_ids).annotate(
+        paid=Subquery(own.values(paid=F("micros") - F("settled_micros"))),
+        lent=Coalesce(Subquery(limits.values("micros")[:1]), 0),
+    )
+    return {
+        pk: (paid or 0) + lent
+        for pk, paid, lent in rows.values_list("pk", "paid", "lent")
+        if paid is not None or lent
+    }
 
 
 def part_of(posting_id: int, kind: str) -> int:
