@@ -142,6 +142,7 @@ INSTALLED_APPS = [
     "adplatform.api",
     "adplatform.portal",
     "adplatform.console",
+    "adplatform.backups",
     "adplatform.demo",
 ]
 MIDDLEWARE = [

@@ -44,9 +44,9 @@ class AnchorError(Exception):
     """An anchor that cannot be written or read, in a sentence a person can act on."""
 
 
-def folder() -> Path:
-    """One folder per database: ANCHORS_DIR, or var/anchors."""
-    return Path(settings.ANCHORS_DIR) / str(connection.settings_dict["NAME"])
+def folder(database: str = "") -> Path:
+    """One folder per database (ours, where none is named): ANCHORS_DIR, or var/anchors."""
+    return Path(settings.ANCHORS_DIR) / (database or str(connection.settings_dict["NAME"]))
 
 
 def read() -> list[Anchor]:

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db import connection, models, transaction
 from django.db.models.query_utils import DeferredAttribute
 
-from .sealing import Sealed, current_prefix, place, seal, unseal
+from .sealing import PREFIX, Sealed, UnreadableError, current_prefix, place, seal, unseal
 
 BATCH = 500
 
@@ -58,12 +58,51 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
         return value
 
 
+def next_key(model: type[models.Model]) -> int:
+    """The primary key of a row to come: sealing is bound to it."""
+    with connection.cursor() as cursor:
+        table, column = model._meta.db_table, model._meta.pk.column
+        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, %s))", [table, column])
+        return int(cursor.fetchone()[0])
+
+
 def fields() -> Iterator[EncryptedTextField]:
     """Every encrypted column of the platform."""
     for model in apps.get_models():
         for field in model._meta.local_fields:
             if isinstance(field, EncryptedTextField):
                 yield field
+
+
+def keys_in_use() -> set[str]:
+    """Ids (core.sealing) of the keys that sealed what the database holds."""
+    found: set[str] = set()
+    with connection.cursor() as cursor:
+        for field in fields():
+            column = str(field.column)
+            cursor.execute(
+                f"SELECT DISTINCT split_part({column}, '.', 2) FROM {field.model._meta.db_table}"  # noqa: S608 - our names
+                f" WHERE starts_with({column}, %s)",
+                [PREFIX],
+            )
+            found.update(name for (name,) in cursor.fetchall())
+    return found
+
+
+def count_unreadable(field: EncryptedTextField) -> int:
+    """Values that none of ENCRYPTION_KEYS opens where they stand."""
+    table, column = field.model._meta.db_table, str(field.column)
+    lost = 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {field.model._meta.pk.column}, {column} FROM {table} WHERE {column} <> ''"  # noqa: S608 - our names
+        )
+        for row, value in cursor:
+            try:
+                unseal(value, where=place(table, column, row))
+            except UnreadableError:
+                lost += 1
+    return lost
 
 
 def count_old(field: EncryptedTextField) -> int:

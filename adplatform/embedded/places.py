@@ -75,7 +75,7 @@ class Places:
     @cached_property
     def postgres_bin(self) -> Path:
         """Folder of PostgreSQL's programs, a copy of them where the owner cannot reach the installed ones."""
-        installed = _postgres_bin()
+        installed = postgres_programs()
         if self.owner.can("-x", installed / "postgres"):
             return installed
         return _copied_postgres(self.state, self.owner, installed)
@@ -171,7 +171,7 @@ def _state_dir(var: Path, owner: Owner) -> Path:
     is_new = not inside.exists()
     inside.mkdir(exist_ok=True, mode=0o700)
     owner.give(inside)
-    programs = (_postgres_bin() / "postgres", _valkey_binary())
+    programs = (postgres_programs() / "postgres", _valkey_binary())
     reachable = owner.can("-w", inside) and all(owner.can("-x", program) for program in programs)
     state = inside if reachable else _outside(owner)
     if state != inside and is_new:
@@ -217,7 +217,7 @@ def _package(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _postgres_bin() -> Path:
+def postgres_programs() -> Path:
     """ADPLATFORM_SERVER_BIN, else the programs inside the wheel (its library is not used)."""
     chosen = os.environ.get("ADPLATFORM_SERVER_BIN")
     if not chosen:

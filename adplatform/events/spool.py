@@ -13,6 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,6 +51,12 @@ class Spool:
         if not self.folder.exists():
             return 0
         return sum(path.stat().st_size for path in self.folder.glob("*.spool"))
+
+    def waiting(self) -> Iterator[bytes]:
+        """Every record in all files, which stay as they are."""
+        for path in sorted(self.folder.glob("*.spool")) if self.folder.exists() else ():
+            with suppress(FileNotFoundError):  # replayed meanwhile: it is on the stream now
+                yield from _records(path.read_bytes())
 
     def replay(self, store: Callable[[Sequence[bytes]], None]) -> int:
         """Hand every waiting record to `store` and remove what it took; returns how many. An error of `store` leaves

@@ -16,9 +16,9 @@ from adplatform.audience import erasures
 from adplatform.audience.models import Erasure
 
 
-def path() -> Path:
-    """Named after the database; best where the database's backups are not."""
-    return Path(settings.ERASURES_DIR) / f"{connection.settings_dict['NAME']}.log"
+def path(database: str = "") -> Path:
+    """Named after the database (ours, where none is named); best where the database's backups are not."""
+    return Path(settings.ERASURES_DIR) / f"{database or connection.settings_dict['NAME']}.log"
 
 
 def append(subject: str, at: datetime) -> None:
@@ -30,6 +30,16 @@ def append(subject: str, at: datetime) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def adopt(database: str) -> None:
+    """Go on with the log of a database that was restored under another name."""
+    theirs = path(database)
+    known = set(path().read_text().splitlines()) if path().exists() else set()
+    for line in theirs.read_text().split("\n")[:-1] if theirs.exists() else ():
+        if line not in known:
+            subject, _, moment = line.partition(" ")
+            append(subject, datetime.fromisoformat(moment))
 
 
 def read() -> dict[str, datetime]:

@@ -59,6 +59,16 @@ def fields_of(candidate: Candidate, at: datetime, also: Iterable[Counter] = ()) 
     return [cap_field(*one, at) for one in dict.fromkeys([*caps, *also])]
 
 
+def window_of(field: bytes) -> int:
+    """The window that a cap's field counts in, seconds."""
+    return _parsed(field)[0][2]
+
+
+def seconds_kept(fields: Iterable[bytes]) -> int:
+    """How long a visitor's counters stay after the last one was raised."""
+    return min(2 * max(map(window_of, fields)), _LONGEST_SECONDS)
+
+
 def hold_field(decision_id: bytes, served_at: datetime) -> bytes:
     """The field of a served ad that has not rendered yet."""
     return b"%s%d:%s" % (_HOLD, int(served_at.timestamp()) + HOLD_SECONDS, decision_id.hex().encode())
@@ -221,7 +231,7 @@ class _Change:
         for name in self.raised:
             yield ("HINCRBY", key, name, 1)
         if self.raised:
-            seconds = min(2 * max(_parsed(name)[0][2] for name in self.raised), _LONGEST_SECONDS)
+            seconds = seconds_kept(self.raised)
             yield ("EXPIRE", key, seconds, "GT")
             yield ("EXPIRE", key, seconds, "NX")
         for name, caps in self.held.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import ExpressionWrapper, F, FloatField, Q, Sum, TextField, Value
+from django.db.models import ExpressionWrapper, F, FloatField, Q, QuerySet, Sum, TextField, Value
 from django.db.models.functions import Cast, Exp, Extract, Length
 
 from adplatform.accounts.models import ApiKey
@@ -105,12 +105,12 @@ def candidates(at: datetime) -> list[CandidateRow]:
     performance = Performance.read(at)
     return [
         _row(ad, money[ad.campaign_id], paces.get(ad.campaign_id, 1.0), performance)
-        for ad in _ads(at)
+        for ad in ads(_servable(at))
         if money.get(ad.campaign_id, 0) > 0 and is_valid(ad.targeting)
     ]
 
 
-class _Ad(NamedTuple):
+class Ad(NamedTuple):
     """One line of the query; `_PATHS` says where each field comes from. Model objects of a large market take longer to
     make than everything else of a snapshot."""
 
@@ -198,8 +198,8 @@ _PATHS: dict[str, Any] = {
 }
 
 
-def _ads(at: datetime) -> Iterator[_Ad]:
-    rows = Creative.objects.filter(
+def _servable(at: datetime) -> QuerySet[Creative]:
+    return Creative.objects.filter(
         Q(**{f"{_CAMPAIGN}end_at__isnull": True}) | Q(**{f"{_CAMPAIGN}end_at__gt": at}),
         status=Status.ACTIVE,
         review=Creative.Review.APPROVED,
@@ -212,9 +212,12 @@ def _ads(at: datetime) -> Iterator[_Ad]:
             f"{_CAMPAIGN}currency": F(f"{_OWNER}currency"),
         },
     )
-    # Ads of a line item stand side by side, which decision.tally counts on.
+
+
+def ads(rows: QuerySet[Creative]) -> Iterator[Ad]:
+    """These creatives with all that they belong to. Ads of a line item stand side by side, which decision.tally counts on."""
     ordered = rows.order_by("line_item_id", "pk")
-    return map(_Ad._make, ordered.values_list(*(_PATHS.get(name, name) for name in _Ad._fields)))
+    return map(Ad._make, ordered.values_list(*(_PATHS.get(name, name) for name in Ad._fields)))
 
 
 def is_valid(targeting: str) -> bool:
@@ -226,7 +229,7 @@ def is_valid(targeting: str) -> bool:
     return True
 
 
-def _row(ad: _Ad, remaining: int, pace: float, performance: Performance) -> CandidateRow:
+def _row(ad: Ad, remaining: int, pace: float, performance: Performance) -> CandidateRow:
     impressions, clicks = performance.creatives.get(ad.creative_id, (0, 0))
     is_even = ad.pacing == LineItem.Pacing.EVEN
     owners = (ad.advertiser_id, ad.campaign_id, ad.line_item_id)

@@ -18,7 +18,7 @@ from adplatform.core import clock
 from adplatform.events import ingest
 from adplatform.events.stream import connect
 from adplatform.learning import live
-from adplatform.serving import pipeline
+from adplatform.serving import cap_history, pipeline
 
 WAIT_MILLISECONDS = 200
 REST_SECONDS = 1.0
@@ -51,7 +51,9 @@ class Command(BaseCommand):
     def _prepare(self, hot: redis.Redis) -> None:
         """Counters that mean something else, or were lost a moment ago, are recomputed before anything is added."""
         try:
-            if live.prepare(hot, clock.now()):
+            at = clock.now()
+            if live.prepare(hot, at):
+                cap_history.rebuild(hot, at=at)
                 self.stdout.write("the live counters were recomputed from the facts")
         except (redis.RedisError, OSError) as error:
             self.stderr.write(f"the live counters cannot be checked: {error}")
