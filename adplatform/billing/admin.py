@@ -135,10 +135,12 @@ class InvoiceAdmin(ReadOnlyAdmin):
     list_select_related = ["organisation"]
     search_fields = ["organisation__name", "=number"]
     inlines = [InvoiceLineInline]
+    exclude = ["sealed_buyer", "buyer_sha256"]
 
 
 class PayoutInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Payout
+    exclude = ["sealed_account", "account_sha256"]
     can_delete = False
     extra = 0
 
@@ -178,5 +180,6 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
 @admin.register(Payout)
 class PayoutAdmin(ReadOnlyAdmin):
     list_display = ["reference", "organisation", "batch", "micros"]
+    exclude = ["sealed_account", "account_sha256"]
     list_select_related = ["organisation", "batch"]
     search_fields = ["reference", "organisation__name"]

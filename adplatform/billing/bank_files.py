@@ -72,7 +72,12 @@ def table(batch: PayoutBatch) -> str:
     rows.writerow(["reference", "publisher", "holder", "iban", "bic", "amount", "currency"])
     for payout in batch.payouts.select_related("organisation"):
         amount = format_plain(payout.micros, batch.currency, digits=digits_of(batch.currency))
-        words = [payout.reference, payout.organisation.name, payout.holder, payout.iban, payout.bic]
+        account = payout.account
+        words = [
+            payout.reference,
+            payout.organisation.name,
+            *(account[part] for part in ("holder", "iban", "bic")),
+        ]
         rows.writerow([*(_defused(word) for word in words), amount, batch.currency])
     return out.getvalue()
 
@@ -84,14 +89,14 @@ def plain(text: str) -> str:
 
 
 def _transfer(info: ElementTree.Element, payout: Payout) -> None:
-    transfer = _add(info, "CdtTrfTxInf")
+    transfer, account = _add(info, "CdtTrfTxInf"), payout.account
     _add(transfer, "PmtId", {"EndToEndId": payout.reference})
     amount = ElementTree.SubElement(_add(transfer, "Amt"), "InstdAmt", Ccy="EUR")
     amount.text = format_plain(payout.micros, "EUR")
-    if payout.bic:
-        _agent(transfer, "CdtrAgt", payout.bic)
-    _add(transfer, "Cdtr", {"Nm": plain(payout.holder)})
-    _add(_add(transfer, "CdtrAcct"), "Id", {"IBAN": payout.iban})
+    if account["bic"]:
+        _agent(transfer, "CdtrAgt", account["bic"])
+    _add(transfer, "Cdtr", {"Nm": plain(account["holder"])})
+    _add(_add(transfer, "CdtrAcct"), "Id", {"IBAN": account["iban"]})
     _add(transfer, "RmtInf", {"Ustrd": f"Advertising earnings {payout.reference}"})
 
 

@@ -53,7 +53,11 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
             "country": gettext_lazy("Two letters, such as DE"),
             "vat_id": gettext_lazy("With it, invoices inside the European Union are without VAT"),
         }
-        widgets = {"address": forms.Textarea(attrs={"rows": 3})}
+        widgets = {
+            "legal_name": forms.TextInput(),
+            "address": forms.Textarea(attrs={"rows": 3}),
+            "vat_id": forms.TextInput(),
+        }
 
     def clean_country(self) -> str:
         country = str(self.cleaned_data["country"]).upper()

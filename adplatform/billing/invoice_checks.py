@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 from django.db import connection
 
+from adplatform.billing import papers
+from adplatform.billing.models import Invoice, Payout
+from adplatform.core.sealing import UnreadableError
+
 # (rule, query that gives subject and words of each violation)
 _CHECKS = (
     (
@@ -72,3 +76,17 @@ def violations() -> Iterator[tuple[str, str, str]]:
             cursor.execute(query)
             for subject, words in cursor.fetchall():
                 yield rule, str(subject), str(words)
+    yield from _changed_papers()
+
+
+def _changed_papers() -> Iterator[tuple[str, str, str]]:
+    """Papers whose sealed words are not those that were issued, or cannot be opened."""
+    for paper, column, kept in (
+        *((one, "sealed_buyer", one.buyer_sha256) for one in Invoice.objects.iterator()),
+        *((one, "sealed_account", one.account_sha256) for one in Payout.objects.iterator()),
+    ):
+        try:
+            if papers.digest(getattr(paper, column)) != kept:
+                yield "paper_says_what_was_issued", str(paper), f"its {column} was replaced"
+        except UnreadableError as error:
+            yield "paper_can_be_opened", str(paper), str(error)

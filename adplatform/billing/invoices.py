@@ -17,10 +17,11 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from adplatform.accounts.models import Organisation
-from adplatform.billing import credit, ledger, queries
+from adplatform.billing import credit, ledger, papers, queries
 from adplatform.billing.models import BillingProfile, Invoice, InvoiceLine, LedgerAccount, Posting
 from adplatform.billing.tax import Tax, tax_for
 from adplatform.campaigns.models import Campaign
+from adplatform.core.encrypted import next_key
 from adplatform.core.money import format_micros, round_half_even
 
 LOCK = 7_236_455  # advisory lock of the numbers; the database's trigger takes the same
@@ -147,8 +148,10 @@ def write(document: Document, *, at: datetime, posting_of: Any) -> Invoice:
     latest = Invoice.objects.filter(series=series).aggregate(number=Max("number"))["number"] or 0
     number = latest + 1
     posting: Posting | None = posting_of(f"{series}-{number:06d}")
-    buyer = BillingProfile.objects.filter(organisation=document.organisation).first()
+    profile = BillingProfile.objects.filter(organisation=document.organisation).first()
+    sealed_buyer, buyer_sha256 = papers.closed(_buyer(document.organisation, profile))
     invoice = Invoice.objects.create(
+        pk=next_key(Invoice),
         organisation=document.organisation,
         kind=document.kind,
         series=series,
@@ -157,7 +160,8 @@ def write(document: Document, *, at: datetime, posting_of: Any) -> Invoice:
         currency=document.currency,
         issued_at=at,
         seller=settings.SELLER,
-        buyer=_buyer(document.organisation, buyer),
+        sealed_buyer=sealed_buyer,
+        buyer_sha256=buyer_sha256,
         exact_micros=document.exact_micros,
         net_micros=document.net_micros,
         tax_rate_bp=document.tax.rate_bp,

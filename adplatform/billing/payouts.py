@@ -14,8 +14,9 @@ from django.db import connection, transaction
 
 from adplatform.accounts.models import Organisation, User
 from adplatform.accounts.services import audit
-from adplatform.billing import ledger
+from adplatform.billing import ledger, papers
 from adplatform.billing.models import LedgerAccount, Payee, Payout, PayoutBatch
+from adplatform.core.encrypted import next_key
 from adplatform.core.money import MICROS, digits_of, format_micros
 
 
@@ -132,9 +133,9 @@ def mark_paid(batch: PayoutBatch, *, by: User, at: datetime) -> PayoutBatch:
                     ledger.cash(batch.currency): payout.micros,
                 },
                 effective_at=at,
-                memo=f"Payout {payout.reference} to {payout.organisation}"[:200],
+                memo=f"Payout {payout.reference} was sent",
             )
-            for payout in batch.payouts.select_related("organisation")
+            for payout in batch.payouts.all()
         ]
     )
     _end(batch, PayoutBatch.State.PAID, at)
@@ -157,14 +158,17 @@ def _fill(batch: PayoutBatch, items: list[Payable], at: datetime) -> None:
             effective_at=at,
             memo=f"Payout {reference}",
         )
+        payee = owner.payee
+        words = {"holder": payee.holder, "iban": payee.iban, "bic": payee.bic}
+        sealed_account, account_sha256 = papers.closed(words)
         Payout.objects.create(
+            pk=next_key(Payout),
             batch=batch,
             organisation=owner,
             micros=item.micros,
             reference=reference,
-            holder=owner.payee.holder,
-            iban=owner.payee.iban,
-            bic=owner.payee.bic,
+            sealed_account=sealed_account,
+            account_sha256=account_sha256,
             posting=posting,
         )
 

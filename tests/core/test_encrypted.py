@@ -97,7 +97,7 @@ def test_keys_rotate(settings: Any) -> None:
         organisation=factories.organisation(), legal_name="L", address="Gasse 3", country="DE"
     )
     settings.ENCRYPTION_KEYS = ["new", "old"]
-    with pytest.raises(CommandError, match="3 values are sealed with older keys"):
+    with pytest.raises(CommandError, match="4 values are sealed with older keys"):
         call_command("rotate_keys", "--check", stdout=StringIO())
     call_command("rotate_keys", stdout=StringIO())
     call_command("rotate_keys", "--check", stdout=StringIO())

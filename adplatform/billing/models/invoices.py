@@ -7,6 +7,7 @@ import uuid
 from django.db import models
 
 from adplatform.accounts.models import Organisation
+from adplatform.billing import papers
 from adplatform.billing.models.ledger import Posting
 from adplatform.core.encrypted import EncryptedTextField
 
@@ -17,10 +18,10 @@ class BillingProfile(models.Model):
     organisation = models.OneToOneField(
         Organisation, on_delete=models.CASCADE, primary_key=True, related_name="billing_profile"
     )
-    legal_name = models.CharField(max_length=120)
+    legal_name = EncryptedTextField(max_length=120)
     address = EncryptedTextField(max_length=400)
     country = models.CharField(max_length=2, help_text="ISO 3166, such as DE")
-    vat_id = models.CharField(max_length=20, blank=True)
+    vat_id = EncryptedTextField(max_length=20, blank=True)
 
 
 class TaxRate(models.Model):
@@ -57,7 +58,8 @@ class Invoice(models.Model):
     currency = models.CharField(max_length=3)
     issued_at = models.DateTimeField()
     seller = models.JSONField(default=dict)
-    buyer = models.JSONField(default=dict)
+    sealed_buyer = EncryptedTextField()
+    buyer_sha256 = models.CharField(max_length=64)
     exact_micros = models.BigIntegerField()
     net_micros = models.BigIntegerField()
     tax_rate_bp = models.PositiveIntegerField(default=0)
@@ -83,6 +85,11 @@ class Invoice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series}-{self.number:06d}"
+
+    @property
+    def buyer(self) -> dict[str, str]:
+        """Name, address, country and VAT id as they were on the day of issue."""
+        return papers.opened(self.sealed_buyer)
 
 
 class InvoiceLine(models.Model):

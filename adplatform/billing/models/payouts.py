@@ -7,6 +7,7 @@ import uuid
 from django.db import models
 
 from adplatform.accounts.models import Organisation, User
+from adplatform.billing import papers
 from adplatform.billing.models.ledger import Posting
 from adplatform.core.encrypted import EncryptedTextField
 
@@ -65,9 +66,8 @@ class Payout(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="payouts")
     micros = models.BigIntegerField()
     reference = models.CharField(max_length=35, unique=True, help_text="End-to-end id at the bank")
-    holder = models.CharField(max_length=70)
-    iban = models.CharField(max_length=34)
-    bic = models.CharField(max_length=11, blank=True)
+    sealed_account = EncryptedTextField()
+    account_sha256 = models.CharField(max_length=64)
     posting = models.OneToOneField(Posting, on_delete=models.PROTECT)
 
     class Meta:
@@ -79,3 +79,8 @@ class Payout(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    @property
+    def account(self) -> dict[str, str]:
+        """Holder, IBAN and BIC as they were on the day of the batch."""
+        return papers.opened(self.sealed_account)
