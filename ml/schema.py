@@ -24,6 +24,29 @@ _ABOVE = ("campaign", "advertiser", "site")
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """Impressions and clicks that counted for a while, until they were found invalid: no rows of a log, nothing is learned
+    from them, yet between `time` and `found_at` the counters that requests met held them.
+
+    `time`: when it was served, or its click arrived. The ids are those of its impression, as in the log.
+    """
+
+    time: Floats
+    found_at: Floats
+    is_click: Mask
+    creative: Column
+    line_item: Column
+    slot: Column
+    visitor: Column
+    campaign: Column | None = None
+    advertiser: Column | None = None
+    site: Column | None = None
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True)
 class ImpressionLog:
     """One row per impression shown, in any order.
 
@@ -31,6 +54,7 @@ class ImpressionLog:
     `visitor` is None (or "") where no consent allowed an identifier: such a row neither reads nor
     leaves visitor statistics. `context` holds the columns of CONTEXT as floats, NaN where unknown.
     `campaign` and `advertiser` are those of the line item, `site` that of the slot; None: there are none.
+    `withdrawn` is told beside the rows, whichever of them are taken.
     """
 
     time: Floats
@@ -43,6 +67,7 @@ class ImpressionLog:
     campaign: Column | None = None
     advertiser: Column | None = None
     site: Column | None = None
+    withdrawn: Withdrawn | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -62,5 +87,6 @@ class ImpressionLog:
             slot=self.slot[rows],
             visitor=self.visitor[rows],
             context={name: column[rows] for name, column in self.context.items()},
+            withdrawn=self.withdrawn,
             **{name: None if (column := getattr(self, name)) is None else column[rows] for name in _ABOVE},
         )

@@ -22,9 +22,9 @@ from adplatform.events.validity import COUNTED
 from adplatform.inventory.models import AdSlot
 from adplatform.learning import context
 from adplatform.learning.history import Trace
-from ml.schema import Column, ImpressionLog, Ints
+from ml.schema import Column, ImpressionLog, Ints, Withdrawn
 
-# A finding counts from its own moment on: what was learned before it stays as it was.
+# What was found invalid is no row and no label. Until it was found the counters held it: WITHDRAWN says so.
 _GENUINE = """NOT EXISTS (
         SELECT FROM events_invalidation AS x
         WHERE x.decision_id = {event}.decision_id AND x.kind = '{kind}' AND x.found_at < %(at)s
@@ -46,6 +46,28 @@ IMPRESSIONS = f"""
         AND {_GENUINE.format(event="i", kind="impression")}
     ORDER BY i.served_at, i.decision_id
 """  # noqa: S608 - the inserted text is a constant
+
+# An impression takes its click with it. Of one that was found twice the first finding counts.
+WITHDRAWN = f"""
+    WITH consented AS ({CONSENTED_SQL}), found AS (
+        SELECT decision_id, min(found_at) AS found_at, min(found_at) FILTER (WHERE kind = 'impression') AS hidden_at
+        FROM events_invalidation WHERE found_at < %(at)s GROUP BY decision_id
+    ), events AS (
+        SELECT i.served_at AS at, hidden_at AS found_at, false AS is_click, i.creative_id, i.line_item_id, i.campaign_id,
+            i.advertiser_id, i.slot_id, i.visitor
+        FROM found JOIN events_impression AS i USING (decision_id)
+        WHERE hidden_at IS NOT NULL AND i.reason = ANY(%(counted)s)
+        UNION ALL
+        SELECT greatest(c.occurred_at, c.served_at), found_at, true, c.creative_id, c.line_item_id, c.campaign_id,
+            c.advertiser_id, c.slot_id, c.visitor
+        FROM found JOIN events_click AS c USING (decision_id)
+        WHERE c.occurred_at < %(at)s AND c.reason = ANY(%(counted)s)
+    )
+    SELECT extract(epoch FROM e.at)::float8, extract(epoch FROM e.found_at)::float8, is_click::int, creative_id,
+        line_item_id, campaign_id, advertiser_id, slot_id, coalesce(v.pseudonym, '')
+    FROM events AS e LEFT JOIN consented AS v ON v.pseudonym = e.visitor
+    ORDER BY e.at, is_click
+"""  # noqa: S608
 
 BEHAVIOURS = f"""
     WITH consented AS ({CONSENTED_SQL})
@@ -148,7 +170,7 @@ def training_log(*, until: datetime) -> TrainingLog:
     )
     slots = {slot.pk: slot for slot in AdSlot.objects.select_related("site")}
     slot = table["slot"].astype(np.int64)
-    sites = np.array([slots[number].site_id for number in slot.tolist()], np.int64)
+    sites = _sites(slots, slot)
     log = ImpressionLog(
         time=table["time"],
         click_time=table["click_time"],
@@ -159,8 +181,31 @@ def training_log(*, until: datetime) -> TrainingLog:
         slot=slot,
         site=sites,
         visitor=table["visitor"],
+        withdrawn=_withdrawn(slots, until),
     )
     return TrainingLog(log, sites, table["device"], slots)
+
+
+def _withdrawn(slots: Mapping[int, AdSlot], until: datetime) -> Withdrawn | None:
+    """What counted and was found invalid before `until`; None where nothing was."""
+    ids = ("creative", "line_item", "campaign", "advertiser", "slot")
+    names = ("time", "found_at", "is_click", *ids, "visitor")
+    table = _copy(WITHDRAWN, names, text=("visitor",), at=until)
+    if not len(table["time"]):
+        return None
+    columns: dict[str, Column] = {name: table[name].astype(np.int64) for name in ids}
+    return Withdrawn(
+        time=table["time"],
+        found_at=table["found_at"],
+        is_click=table["is_click"] > 0,
+        visitor=table["visitor"],
+        site=_sites(slots, columns["slot"]),
+        **columns,
+    )
+
+
+def _sites(slots: Mapping[int, AdSlot], slot: Ints) -> Ints:
+    return np.array([slots[number].site_id for number in slot.tolist()], np.int64)
 
 
 def acts(*, until: datetime, visitors: Sequence[str] | None = None) -> Acts:

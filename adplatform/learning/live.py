@@ -4,6 +4,9 @@ What a number means is decided in ml.ctr.counters and nowhere else: a batch is c
 with what Valkey holds, and the rows that come out are written back and announced in one transaction, which is done again
 where another process counted meanwhile. A batch lost between commit and here (a kill in that moment) is repaired by
 `rebuild`.
+
+What is found invalid later (events.Invalidation) is taken out in the order of its findings. How far that went stands beside
+the counters and is written with them: after a kill, or over a Valkey restored from yesterday, it goes on from there.
 """
 
 from __future__ import annotations
@@ -11,14 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import redis
 from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
 
 from adplatform.campaigns.models import LineItem
+from adplatform.events import backfilter
 from adplatform.events.facts import Fact
+from adplatform.events.models import Click, Impression, Invalidation
+from adplatform.events.validity import COUNTED
 from adplatform.inventory.models import AdSlot
 from adplatform.learning import export, feedback, live_visitors
 from adplatform.learning.embeddings import stored_profiles
@@ -36,6 +44,7 @@ from adplatform.learning.statistics import (
     REMEMBERED,
     UNTIL_KEY,
     VISITOR_SECONDS,
+    WITHDRAWN_KEY,
     Changes,
     announce,
     epoch_of,
@@ -52,10 +61,20 @@ from ml.schema import Floats
 
 PIPELINE = 2_000
 TRANSACTION = 100  # facts: Valkey answers nobody else while a transaction runs
-COUNTED_KINDS = ("impression", "click")
+COUNTED_KINDS = {"impression": "observe_impression", "click": "observe_click"}
+WITHDRAWN_EVERY_SECONDS = 60
+_ASKED_KEY = "counts:withdrawn:asked"
 _UNKNOWN = bytes(8 * COLUMNS)
 
 Rows = dict[int, Floats]
+
+
+class _Event(NamedTuple):
+    """`happen` names the method of Statistics, `at` is in seconds."""
+
+    happen: str
+    keys: Keys
+    at: float
 
 
 def connect() -> redis.Redis:
@@ -81,27 +100,79 @@ def apply(redis_client: Any, facts: Sequence[Fact]) -> None:
         return
     above = _Above(counted)
     for batch in _batches(counted, TRANSACTION):
-        while not _applied(redis_client, batch, [above.keys(fact) for fact in batch]):
+        events = [
+            _Event(COUNTED_KINDS[fact.kind], above.keys(fact), _moment(fact)[0].timestamp()) for fact in batch
+        ]
+        while not _applied(redis_client, events):
             pass  # another process counted meanwhile: with what holds now
 
 
-def _applied(redis_client: Any, facts: Sequence[Fact], keys: Sequence[Keys]) -> bool:
-    """One transaction; False where nothing was written because the counters had changed under it."""
+def withdraw_when_due(redis_client: Any) -> int:
+    """`withdraw`, by whoever asks first in a minute."""
+    if not redis_client.set(_ASKED_KEY, 1, nx=True, ex=WITHDRAWN_EVERY_SECONDS):
+        return 0
+    return withdraw(redis_client)
+
+
+def withdraw(redis_client: Any) -> int:
+    """Take out what was found invalid since the last time; returns how many findings that were."""
+    done = 0
+    while True:
+        taken = redis_client.get(WITHDRAWN_KEY)
+        rows = list(Invalidation.objects.filter(pk__gt=int(taken or 0)).order_by("pk")[:TRANSACTION])
+        if not rows:
+            return done
+        if _applied(redis_client, _taken_out(rows), withdrawn=(taken, rows[-1].pk)):
+            done += len(rows)
+
+
+def _taken_out(rows: Sequence[Invalidation]) -> list[_Event]:
+    """An impression takes its click with it; what an earlier finding took out is not taken again."""
+    ids = {row.decision_id for row in rows}
+    shown = Impression.objects.filter(reason__in=COUNTED).in_bulk(ids)
+    clicked = Click.objects.filter(reason__in=COUNTED).in_bulk(ids)
+    first: dict[Any, int] = {}
+    for pk, decision in Invalidation.objects.filter(decision_id__in=ids).values_list("pk", "decision_id"):
+        first[decision] = min(pk, first.get(decision, pk))
+    found: list[tuple[str, Impression | Click]] = []
+    for row in rows:
+        if row.kind == "impression" and (impression := shown.get(row.decision_id)):
+            found.append(("withdraw_impression", impression))
+        if row.pk == first[row.decision_id] and (click := clicked.get(row.decision_id)):
+            found.append(("withdraw_click", click))
+    above = _Above([event for _, event in found])
+    return [_Event(happen, above.keys(event), _counted_at(happen, event)) for happen, event in found]
+
+
+def _counted_at(happen: str, event: Impression | Click) -> float:
+    """The moment for which `apply` had counted it."""
+    at = event.served_at if happen == "withdraw_impression" else max(event.occurred_at, event.served_at)
+    return at.timestamp()
+
+
+def _applied(
+    redis_client: Any, events: Sequence[_Event], *, withdrawn: tuple[bytes | None, int] | None = None
+) -> bool:
+    """One transaction; False where nothing was written because the counters had changed under it.
+
+    `withdrawn`: the finding up to which all is taken out, before and after it.
+    """
     with redis_client.pipeline(transaction=True) as pipeline:
-        pipeline.watch(CHANGES_KEY)
-        moments = [_moment(fact)[0].timestamp() for fact in facts]
+        pipeline.watch(CHANGES_KEY, WITHDRAWN_KEY)
+        if withdrawn is not None and pipeline.get(WITHDRAWN_KEY) != withdrawn[0]:
+            return False
+        keys, moments = [event.keys for event in events], [event.at for event in events]
         before = _known(redis_client, keys, moments)
         after = before.statistics()
-        for fact, of, at in zip(facts, keys, moments, strict=True):
-            if fact.kind == "impression":
-                after.observe_impression(of, at)
-            else:
-                after.observe_click(of, at)
+        for event in events:
+            getattr(after, event.happen)(event.keys, event.at)
         changes = _changes(after, before.rows)
         pipeline.multi()
         write(pipeline, changes)
         announce(pipeline, changes, now_milliseconds=before.milliseconds)
         live_visitors.write(pipeline, after, before.visitors)
+        if withdrawn is not None:
+            pipeline.set(WITHDRAWN_KEY, withdrawn[1])
         try:
             pipeline.execute()
         except redis.WatchError:
@@ -120,7 +191,10 @@ def rebuild(redis_client: Any, until: datetime) -> dict[str, int]:
     Used after Valkey was restored or lost. Frequency caps are serving's and are left as they are.
     """
     statistics = Statistics()
-    replay(export.training_log(until=until).log, statistics=statistics)
+    with transaction.atomic():
+        backfilter.hold()  # nothing is found between the two
+        newest = Invalidation.objects.filter(found_at__lt=until).aggregate(newest=Max("pk"))["newest"] or 0
+        replay(export.training_log(until=until).log, statistics=statistics)
     profiles = stored_profiles()
     _forget(redis_client)
     _write_all(redis_client, statistics)
@@ -133,6 +207,7 @@ def rebuild(redis_client: Any, until: datetime) -> dict[str, int]:
     feedback.restore(redis_client, until)
     with redis_client.pipeline(transaction=True) as pipeline:
         pipeline.set(LAYOUT_KEY, LAYOUT)
+        pipeline.set(WITHDRAWN_KEY, newest)
         start_anew(pipeline)
         pipeline.execute()
     return {
@@ -147,7 +222,7 @@ def rebuild(redis_client: Any, until: datetime) -> dict[str, int]:
 class _Above:
     """Campaign and advertiser of line items, sites of slots: none of them ever changes its parent."""
 
-    def __init__(self, facts: Sequence[Fact]) -> None:
+    def __init__(self, facts: Sequence[Fact | Impression | Click]) -> None:
         items = LineItem.objects.filter(pk__in={fact.line_item_id for fact in facts})
         self._owners = {
             pk: (campaign, organisation)
@@ -158,7 +233,7 @@ class _Above:
         slots = AdSlot.objects.filter(pk__in={fact.slot_id for fact in facts})
         self._sites = dict(slots.values_list("pk", "site_id"))
 
-    def keys(self, fact: Fact) -> Keys:
+    def keys(self, fact: Fact | Impression | Click) -> Keys:
         campaign, advertiser = self._owners.get(fact.line_item_id, (None, None))
         return Keys(
             creative=fact.creative_id,
@@ -256,7 +331,8 @@ def _write_all(redis_client: Any, statistics: Statistics) -> None:
     for visitors in _batches(list(statistics.visitor)):
         part = Statistics()
         part.visitor = {visitor: statistics.visitor[visitor] for visitor in visitors}
-        part.frequency, part.recent = statistics.frequency, statistics.recent
+        part.frequency = statistics.frequency
+        part.recent["visitor"] = {visitor: statistics.recent["visitor"][visitor] for visitor in visitors}
         pipeline = redis_client.pipeline(transaction=False)
         live_visitors.write(pipeline, part, {})
         pipeline.execute()

@@ -58,9 +58,9 @@ def write(pipeline: Any, after: Statistics, before: Known) -> None:
 
     Whole values in one command each: a sum in Valkey takes it several times as long, and it answers nobody meanwhile.
     """
-    for name in after.visitor:
+    for name, recent in after.recent["visitor"].items():
         visitor, key = str(name), visitor_key(str(name))
-        recent, was = after.recent["visitor"][name], before.get(visitor, {})
+        was = before.get(visitor, {})
         epoch = epoch_of(recent[3])
         pipeline.hset(key, mapping=_written(after, name, epoch, was))
         if not was.get(recent_field(RECENT[0], epoch)):  # the first of its epoch
@@ -69,7 +69,7 @@ def write(pipeline: Any, after: Statistics, before: Known) -> None:
 
 
 def _written(after: Statistics, name: Any, epoch: int, was: Mapping[bytes, float]) -> dict[bytes, Any]:
-    """Impressions and clicks as whole numbers, sums with all their digits; what is zero is left out."""
+    """Impressions and clicks as whole numbers, sums with all their digits; what is and was zero is left out."""
     impressions, clicks, expected = after.visitor[name]
     recent = after.recent["visitor"][name]
     faded = weight(recent[3], epoch)
@@ -80,4 +80,4 @@ def _written(after: Statistics, name: Any, epoch: int, was: Mapping[bytes, float
     for line_item, seen in after.frequency.get(name, {}).items():
         field = frequency_field(cast(int, line_item))
         fields[field] = int(was.get(field, 0.0) + seen)
-    return {field: value for field, value in fields.items() if value not in (0, "0.0")}
+    return {field: value for field, value in fields.items() if value not in (0, "0.0") or was.get(field)}

@@ -10,6 +10,7 @@ No Django here. `learning.live` adds to them, serving reads them; their meaning 
                            it touched (int64) and their rows as they are from then on; the last half minute is kept
     counts:layout          what this page says, as a number
     counts:until           seconds since 1970: everything that happened before is counted
+    counts:withdrawn       the id of the newest finding (events.Invalidation) that is taken out: set with the rows
     visitor:{pseudonym}    n impressions, c clicks, x expected clicks, l:{line item} impressions,
                            N{epoch}, C{epoch}, X{epoch} the same three of late,
                            u profile vector (float16), m the encoder that u belongs to
@@ -38,8 +39,9 @@ ENTITIES = (*ADS, *PLACES)
 EVERYTHING = "all"
 HASHES = (*ENTITIES, EVERYTHING)
 REMEMBERED = ("creative", "line_item")  # whose recent sums are kept, beside those of visitors
-LAYOUT = 3
+LAYOUT = 4
 LAYOUT_KEY, UNTIL_KEY, CHANGES_KEY = "counts:layout", "counts:until", "counts:changes"
+WITHDRAWN_KEY = "counts:withdrawn"
 VISITOR_SECONDS = 90 * 86_400
 CHANGES_KEPT_MILLISECONDS = 30_000  # some 40 MB at 5,000 events a second
 

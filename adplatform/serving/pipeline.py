@@ -45,6 +45,7 @@ def drain(
         block_milliseconds=block_milliseconds,
     )
     if hot is not None and carried < limit:  # the stream was read to its end
+        live.withdraw_when_due(hot)
         live.note_until(hot, began_at)
     return carried
 

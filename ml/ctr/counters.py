@@ -17,6 +17,9 @@ Rates are smoothed towards their parent: creative → line item → campaign →
 level that was never seen, or whose key is None, has its parent's rate.
 
 Recent sums of creatives, line items and visitors forget: what is `HALF_LIFE_SECONDS` old counts half.
+
+What is found invalid later is taken out again: a click as it was counted; an impression with the mean of what each
+impression had added to its ad's exposure and to its place's expected clicks, since nobody keeps its own estimates.
 """
 
 from __future__ import annotations
@@ -224,6 +227,31 @@ class Statistics:
             if name in self.recent:
                 _add_recent(self.recent[name], key, at, (0.0, 1.0, 0.0))
 
+    def withdraw_click(self, keys: Keys, at: float) -> None:
+        """Take out a click that was counted as arrived at `at`. Where there is none to take, nothing changes."""
+        self.overall[1] = max(0.0, self.overall[1] - 1)
+        for name, key in zip(Keys._fields, keys, strict=True):
+            row = getattr(self, name).get(key)
+            if row is None or row[1] < 1:
+                continue
+            row[1] -= 1
+            if name in self.recent:
+                _add_recent(self.recent[name], key, at, (0.0, -1.0, 0.0))
+
+    def withdraw_impression(self, keys: Keys, at: float) -> None:
+        """Take out an impression that was counted as served at `at`. Where there is none to take, nothing changes."""
+        _hidden(self.overall)
+        for name, key in zip(Keys._fields, keys, strict=True):
+            row = getattr(self, name).get(key)
+            if row is None or row[0] < 1:
+                continue
+            amount = _hidden(row)
+            if name in self.recent:
+                _add_recent(self.recent[name], key, at, (-1.0, 0.0, -amount))
+            if name == "visitor":
+                seen = self.frequency.setdefault(key, {})
+                seen[keys.line_item] = seen.get(keys.line_item, 0.0) - 1
+
     def estimate(self, keys: Keys) -> tuple[float, float]:
         """(q, l): the creative's click rate in an average place, and how many times one the slot is clicked."""
         creative, line_item, campaign, advertiser, slot, site, _ = keys
@@ -321,6 +349,16 @@ def _shown(table: dict[Hashable, list[float]], key: Hashable, amount: float) -> 
     else:
         row[0] += 1
         row[2] += amount
+
+
+def _hidden(row: list[float]) -> float:
+    """One impression less, where there is one; returns the mean amount that goes with it."""
+    if row[0] < 1:
+        return 0.0
+    amount = row[2] / row[0]
+    row[0] -= 1
+    row[2] -= amount
+    return amount
 
 
 def _add_recent(
