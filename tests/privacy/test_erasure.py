@@ -142,8 +142,15 @@ def test_facts_let_themselves_be_emptied_and_nothing_else(events, hot, statement
         connection.cursor().execute(statement)
 
 
-def test_the_roles_of_the_application_may_not_even_empty_them(events, hot) -> None:
+def test_workers_may_empty_them_and_the_application_may_not(events, hot) -> None:
     people.known(WHO, at=EARLIER, events=events, hot=hot)
-    for role in ("adplatform_app", "adplatform_worker"):
+    for role, column in (
+        ("adplatform_app", "visitor"),
+        ("adplatform_app", "charge_micros"),
+        ("adplatform_worker", "charge_micros"),
+    ):
         with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
-            connection.cursor().execute(f"SET LOCAL ROLE {role}; UPDATE events_click SET visitor = ''")
+            connection.cursor().execute(f"SET LOCAL ROLE {role}; UPDATE events_click SET {column} = NULL")
+    with transaction.atomic():
+        connection.cursor().execute("SET LOCAL ROLE adplatform_worker; UPDATE events_click SET visitor = ''")
+    assert Click.objects.get().visitor == ""
