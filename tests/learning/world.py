@@ -1,4 +1,8 @@
-"""A small market of plain rows for the tests of learning: seeded visitors who like one topic and click on it."""
+"""A small market of plain rows for the tests of learning: seeded visitors who like one topic and click on it.
+
+Decisions and visitors have the same ids in every run: what is served in the same second is told in the order of its
+ids, and visitors are drawn in the order of theirs, so that figures of models are the same to the last digit.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +91,7 @@ def market(*, visitors: int = 12) -> World:
         line_item = factories.line_item()
         creatives += [factories.creative(line_item, headline=headline, body="") for headline in headlines]
     topics = [list(TOPICS)[number % len(TOPICS)] for number in range(visitors)]
-    people = [factories.visitor() for _ in range(visitors)]
+    people = [factories.visitor(pseudonym=f"{number:032x}") for number in range(1, visitors + 1)]
     Consent.objects.bulk_create(
         Consent(visitor=person, is_granted=True, source="tcf", at=NOON - timedelta(days=90))
         for person in people
@@ -111,7 +115,7 @@ def show(
 ) -> None:
     """Random ads for random visitors; who reads about an ad's topic clicks `lift` times as often. Every tenth
     request has no visitor."""
-    rng = np.random.default_rng(seed)
+    rng, ids = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     topic_of = [topic for topic, headlines in ADS.items() for _ in headlines]
     decisions, shown, clicks = [], [], []
     seconds = np.sort(rng.integers(0, int((until - since).total_seconds()), impressions))
@@ -121,7 +125,7 @@ def show(
         fits = world.topics[who] == topic_of[which]
         visitor = "" if number % 10 == 0 else world.visitors[who].pseudonym
         served_at = since + timedelta(seconds=second)
-        decision = _decision(world.creatives[which], slot, served_at, visitor)
+        decision = _decision(world.creatives[which], slot, served_at, visitor, uuid.UUID(bytes=ids.bytes(16)))
         decisions.append(decision)
         shown.append(_event(Impression, decision, served_at))
         if rng.random() < 0.08 * (lift if fits else 1.0) / slot.position:
@@ -135,9 +139,11 @@ def show(
     )
 
 
-def _decision(creative: Creative, slot: AdSlot, served_at: datetime, visitor: str) -> AdDecision:
+def _decision(
+    creative: Creative, slot: AdSlot, served_at: datetime, visitor: str, decision_id: uuid.UUID | None = None
+) -> AdDecision:
     return AdDecision(
-        decision_id=uuid.uuid4(),
+        decision_id=decision_id or uuid.uuid4(),
         request_id=uuid.uuid4(),
         served_at=served_at,
         slot_id=slot.pk,
