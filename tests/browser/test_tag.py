@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Request
 
 from adplatform.core import clock
 from adplatform.core.pseudonym import pseudonym
@@ -113,6 +113,128 @@ def test_an_ad_is_shown_seen_and_clicked(slot, ads, publish_page, browser: Brows
     assert dialogs == []
     assert context.cookies() == []
     context.close()
+
+
+class Tab:
+    """A page of 1440 × 600 with ads at places of it, and the views that it has reported: by slot, what was measured."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._context = browser.new_context(viewport={"width": 1440, "height": 600})
+        self.page = self._context.new_page()
+        self.reported: list[tuple[float, str]] = []
+        self.page.on("request", self._note)
+        self.page.goto(url)
+
+    def _note(self, request: Request) -> None:
+        _, is_view, measured = request.url.partition("/e/v/")
+        if is_view:
+            self.reported.append((time.monotonic(), measured.partition("?m=")[2]))
+
+    @property
+    def views(self) -> list[str]:
+        return [measured for _, measured in self.reported]
+
+    def rendered(self, count: int) -> None:
+        for number in range(count):
+            self.page.locator("[data-adstate=filled] iframe").nth(number).wait_for()
+        self.page.wait_for_timeout(300)  # their frames have loaded and are watched
+
+    def scroll(self, pixels: int) -> None:
+        self.page.evaluate(f"scrollTo(0, {pixels})")
+
+    def wait_for_views(self, count: int) -> None:
+        deadline = time.monotonic() + 15
+        while len(self.views) < count and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+
+    def close(self) -> None:
+        self._context.close()
+
+
+def _at(slot: Any, *, top: int, left: int = 0) -> str:
+    return (
+        f'<div data-adslot="{slot.public_id}" style="position: absolute; top: {top}px; left: {left}px"></div>'
+    )
+
+
+@pytest.fixture
+def site() -> Any:
+    return factories.site(domain="localhost")
+
+
+@pytest.fixture
+def sizes(site: Any) -> Any:
+    """Slots of 970 × 250 (242,500 pixels: large) and 300 × 250, each with its ad."""
+    for width, height in ((970, 250), (300, 250)):
+        m.ad(width=width, height=height)
+    return [m.slot(site_=site, width=width, height=250) for width in (970, 300)]
+
+
+def test_of_a_large_ad_three_tenths_are_enough(sizes, ads, publish_page, browser: Browser, events) -> None:
+    """A third of two ads stands in the window: the large one is viewed, the other when half of it does."""
+    large, small = sizes
+    tab = Tab(
+        browser,
+        publish_page(
+            f'<body style="margin: 0; height: 3000px">{_at(large, top=600)}{_at(small, top=600, left=1000)}'
+            f'<script async src="{ads}/tag/v1.js"></script>'
+        ),
+    )
+    tab.rendered(2)
+    tab.scroll(60)  # 24 %
+    tab.page.wait_for_timeout(2_000)
+    assert tab.views == []
+    tab.scroll(90)  # 36 %
+    tab.wait_for_views(1)
+    tab.page.wait_for_timeout(1_500)
+    assert tab.views == ["display30"]
+    tab.scroll(140)  # 56 %
+    tab.wait_for_views(2)
+    assert tab.views == ["display30", "display50"]
+    tab.close()
+    deadline = time.monotonic() + 15
+    while View.objects.count() < 2 and time.monotonic() < deadline:
+        pipeline.drain_all(events, None)
+    assert set(View.objects.values_list("slot_id", "seen")) == {
+        (large.pk, "display30"),
+        (small.pk, "display50"),
+    }
+
+
+@pytest.fixture
+def video(site: Any) -> Any:
+    """No form offers videos yet; the tag measures them by their own rule."""
+    m.ad(format="video", width=640, height=360)
+    return m.slot(site_=site, format="video", width=640, height=360)
+
+
+def test_of_a_video_half_is_wanted_for_two_seconds_without_a_break(
+    video, ads, publish_page, browser: Browser, events
+) -> None:
+    tab = Tab(
+        browser,
+        publish_page(
+            f'<body style="margin: 0; height: 3000px">{_at(video, top=600)}'
+            f'<script async src="{ads}/tag/v1.js"></script>'
+        ),
+    )
+    tab.rendered(1)
+    tab.scroll(150)  # 42 %
+    tab.page.wait_for_timeout(2_500)
+    assert tab.views == []
+    # Somebody looks elsewhere once a second: two seconds never pass.
+    tab.page.evaluate("elsewhere = setInterval(() => dispatchEvent(new Event('blur')), 1000)")
+    tab.scroll(220)  # 61 %
+    tab.page.wait_for_timeout(4_500)
+    assert tab.views == []
+    tab.page.evaluate("clearInterval(elsewhere); dispatchEvent(new Event('focus'))")
+    began = time.monotonic()
+    tab.wait_for_views(1)
+    ((reported_at, measured),) = tab.reported
+    assert measured == "video50"
+    assert reported_at - began >= 1.8  # the browser's clock, and how long its message took to come here
+    tab.close()
+    assert stored(View, events).seen == "video50"
 
 
 def test_without_consent_no_id_leaves_the_page(slot, ads, publish_page, browser: Browser, events) -> None:
