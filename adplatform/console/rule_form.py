@@ -14,11 +14,11 @@ from django.utils.translation import gettext_lazy
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns import rules
 from adplatform.campaigns.models import OperatorRule
+from adplatform.core.forms import MOMENT, MomentField
 from adplatform.decision.rules import LEAST_FACTOR, MOST_FACTOR
 from adplatform.inventory.models import AdSlot, Category, Site
 
 Action = OperatorRule.Action
-MOMENT = "%Y-%m-%dT%H:%M"
 
 
 class CategoryInput(forms.TextInput):
@@ -26,11 +26,6 @@ class CategoryInput(forms.TextInput):
 
     def __init__(self) -> None:
         super().__init__(attrs={"list": "categories", "autocomplete": "off"})
-
-
-def _moment(**options: Any) -> forms.DateTimeField:
-    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format=MOMENT)
-    return forms.DateTimeField(widget=widget, input_formats=[MOMENT, "%Y-%m-%dT%H:%M:%S"], **options)
 
 
 class RuleForm(forms.Form):
@@ -98,8 +93,8 @@ class RuleForm(forms.Form):
         widget=forms.NumberInput(attrs={"step": "0.05"}),
         help_text=gettext_lazy("Empty: only the categories named and what lies below them."),
     )
-    start_at = _moment(label=gettext_lazy("From (UTC)"))
-    end_at = _moment(label=gettext_lazy("Until (UTC)"), required=False)
+    start_at = MomentField(label=gettext_lazy("From (UTC)"))
+    end_at = MomentField(label=gettext_lazy("Until (UTC)"), required=False)
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=500,

@@ -17,8 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from adplatform.campaigns.models import LineItem
 from adplatform.console.access import operator_page
-from adplatform.console.rule_form import MOMENT
 from adplatform.core import clock
+from adplatform.core.forms import MomentField
 from adplatform.decision.types import DEVICES, Candidate, TableRow
 from adplatform.insights.delivery import short_words
 from adplatform.insights.traffic import no_ad_words
@@ -62,12 +62,8 @@ class TrialForm(forms.Form):
         max_length=200,
         help_text=gettext_lazy("The site's own id of a visitor who agreed; empty: nobody is known."),
     )
-    moment = forms.DateTimeField(
-        label=gettext_lazy("Moment (UTC)"),
-        required=False,
-        input_formats=[MOMENT, "%Y-%m-%dT%H:%M:%S"],
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=MOMENT),
-        help_text=gettext_lazy("Empty: now."),
+    moment = MomentField(
+        label=gettext_lazy("Moment (UTC)"), required=False, help_text=gettext_lazy("Empty: now.")
     )
     body = forms.CharField(
         label=gettext_lazy("Or a request as JSON"),

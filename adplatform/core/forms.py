@@ -121,6 +121,17 @@ class DateField(forms.DateField):
         return value.date() if isinstance(value, datetime) else value
 
 
+MOMENT = "%Y-%m-%dT%H:%M"
+
+
+class MomentField(forms.DateTimeField):
+    """A moment, in UTC, with the browser's own picker."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format=MOMENT)
+        super().__init__(widget=widget, input_formats=[MOMENT, f"{MOMENT}:%S"], **options)
+
+
 def set_currency(form: forms.BaseForm, currency: str) -> None:
     """Every amount of the form is of this currency."""
     for field in form.fields.values():

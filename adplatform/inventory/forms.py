@@ -26,6 +26,14 @@ OTHER = "other"
 _KEPT = ("name", "format", "position", "ads_per_advertiser", "fallback", "passback", "is_active")
 
 
+class AdsPerAdvertiserField(forms.IntegerField):
+    """How many ads of one advertiser may stand on a page."""
+
+    def __init__(self, **options: Any) -> None:
+        label = gettext_lazy("Most ads of one advertiser on a page")
+        super().__init__(label=label, min_value=1, max_value=10, required=False, **options)
+
+
 class SiteForm(forms.Form):
     """What a site is about: its description stands for visitors without a profile."""
 
@@ -56,13 +64,7 @@ class SiteForm(forms.Form):
         initial="en",
         help_text=gettext_lazy("Two letters, such as en or de"),
     )
-    ads_per_advertiser = forms.IntegerField(
-        label=gettext_lazy("Most ads of one advertiser on a page"),
-        min_value=1,
-        max_value=10,
-        required=False,
-        help_text=gettext_lazy("1 unless you say more."),
-    )
+    ads_per_advertiser = AdsPerAdvertiserField(help_text=gettext_lazy("1 unless you say more."))
     variety = forms.FloatField(
         label=gettext_lazy("Variety"),
         min_value=0,
@@ -141,13 +143,7 @@ class SlotForm(forms.Form):
             "Least price of 1,000 impressions. Empty: any price. A higher floor fills less."
         ),
     )
-    ads_per_advertiser = forms.IntegerField(
-        label=gettext_lazy("Most ads of one advertiser on a page"),
-        min_value=1,
-        max_value=10,
-        required=False,
-        help_text=gettext_lazy("Empty: as on the site."),
-    )
+    ads_per_advertiser = AdsPerAdvertiserField(help_text=gettext_lazy("Empty: as on the site."))
     fallback = forms.ChoiceField(
         label=gettext_lazy("Where no paid ad wins"),
         choices=Fallback.choices,

@@ -21,7 +21,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from django.db import connection
 
 from adplatform.accounts.models import Organisation
 from adplatform.campaigns import models as rules
@@ -30,8 +29,8 @@ from adplatform.campaigns.rules import as_decided, everywhere, texts_of
 from adplatform.decision.exploration import choose
 from adplatform.decision.pricing import price_micros
 from adplatform.decision.rules import LEAST_FACTOR, MOST_FACTOR, WHOLE_BP, OperatorRule, RuleAction
-from adplatform.events.validity import COUNTED
 from adplatform.inventory.models import Site
+from adplatform.learning import choice_sets
 from ml.evaluation import offpolicy
 from ml.evaluation.offpolicy import Logged
 from ml.schema import Floats, Mask
@@ -41,19 +40,7 @@ MOST_SETS = 4_000  # the newest: a second or two of work, while the operator wai
 FEWEST_SETS = 100
 PER = 1_000  # decisions, of clicks and revenue
 MOST_ADVERTISERS = 10
-
-SETS = """
-    SELECT d.choice_set, d.creative_id, c.decision_id IS NOT NULL,
-           coalesce(nullif(d.visitor, ''), d.request_id::text),
-           d.slot_id, d.site_id, d.floor_micros, d.price_micros, d.currency
-    FROM events_addecision AS d
-    JOIN events_impression AS i ON i.decision_id = d.decision_id AND i.reason = ANY(%(counted)s)
-    LEFT JOIN events_click AS c
-        ON c.decision_id = d.decision_id AND c.reason = ANY(%(counted)s) AND c.occurred_at < %(until)s
-    WHERE d.served_at >= %(since)s AND d.served_at < %(until)s AND d.choice_set IS NOT NULL
-    ORDER BY d.served_at DESC, d.decision_id
-    LIMIT %(most)s
-"""
+_COLUMNS = "d.slot_id, d.site_id, d.floor_micros, d.price_micros, d.currency"
 
 
 @dataclass(frozen=True)
@@ -117,9 +104,8 @@ def _over(row: rules.OperatorRule, since: datetime, until: datetime, change: Cha
 
 def load(*, since: datetime, until: datetime, most: int = MOST_SETS) -> list[ReplayedSet]:
     """The newest choice sets of counted impressions of a window."""
-    with connection.cursor() as cursor:
-        cursor.execute(SETS, {"since": since, "until": until, "counted": list(COUNTED), "most": most})
-        return [one for row in cursor.fetchall() if (one := read(row)) is not None]
+    rows = choice_sets.newest(_COLUMNS, since=since, until=until, most=most)
+    return [one for row in rows if (one := read(row)) is not None]
 
 
 def effect(

@@ -11,8 +11,8 @@ from django.test import Client
 
 from adplatform.accounts.models import AuditEntry, User
 from adplatform.campaigns.models import OperatorRule
-from adplatform.console.rule_form import MOMENT
 from adplatform.core import clock
+from adplatform.core.forms import MOMENT
 from adplatform.inventory.models import Category, CategoryLink
 from adplatform.learning.models import CategorySuggestion
 from tests import factories

@@ -135,33 +135,29 @@ class TestTheSearch:
 
     def test_what_the_search_before_found_is_tried_second(self, on_planted: Table) -> None:
         found = {**search_blocks.defaults(5_000), "num_leaves": 7, "bagging_freq": 1}
-        SearchRun.objects.create(
-            started_at=NOON,
-            finished_at=NOON,
-            until=NOON,
-            trials_wanted=1,
-            seconds_allowed=1,
-            schema=features.SCHEMA,
-            parameters=found,
-            is_kept=True,
-        )
+        kept(found)
         run = search.tune(at=NOON + DAY, budget=search.Budget(trials=2), progress=silent)
         assert run.trials.get(number=1).parameters["num_leaves"] == 7
 
 
 @pytest.mark.django_db
 def test_parameters_for_other_features_are_not_used() -> None:
-    SearchRun.objects.create(
+    kept({"num_leaves": 7}, schema="others")
+    assert parameters.tuned() == {}
+
+
+def kept(parameters: dict[str, Any], *, schema: str = features.SCHEMA) -> SearchRun:
+    """A search of before whose parameters the next training takes."""
+    return SearchRun.objects.create(
         started_at=NOON,
         finished_at=NOON,
         until=NOON,
         trials_wanted=1,
         seconds_allowed=1,
-        schema="others",
-        parameters={"num_leaves": 7},
+        schema=schema,
+        parameters=parameters,
         is_kept=True,
     )
-    assert parameters.tuned() == {}
 
 
 def test_no_block_is_judged_by_trees_that_saw_it_or_what_came_after() -> None:
@@ -210,16 +206,7 @@ class TestOnTheMarket:
     def test_the_next_training_uses_what_was_kept(self) -> None:
         world = market(visitors=60)
         show(world, impressions=2_500, since=NOON - 5 * DAY, until=NOON)
-        SearchRun.objects.create(
-            started_at=NOON,
-            finished_at=NOON,
-            until=NOON,
-            trials_wanted=1,
-            seconds_allowed=1,
-            schema=features.SCHEMA,
-            parameters={"num_leaves": 3},
-            is_kept=True,
-        )
+        kept({"num_leaves": 3})
         result = services.train(at=NOON)
         assert result.metrics["parameters"] == {"num_leaves": 3}
 

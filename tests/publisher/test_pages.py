@@ -21,18 +21,6 @@ pytestmark = pytest.mark.django_db
 JUNE = "?from=2026-06-01&to=2026-06-30"
 
 
-@pytest.fixture
-def owner(client: Client) -> Membership:
-    membership = factories.member(factories.publisher(name="Newsroom Ltd"))
-    client.force_login(membership.user)
-    return membership
-
-
-@pytest.fixture
-def slot(owner: Membership) -> AdSlot:
-    return factories.slot(factories.site(owner.organisation, name="Newsroom"), name="Article top")
-
-
 def pages_of(slot: AdSlot) -> list[str]:
     place, site = f"/publisher/slots/{slot.public_id}/", f"/publisher/sites/{slot.site.public_id}/"
     return [

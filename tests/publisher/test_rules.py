@@ -17,18 +17,6 @@ MICROS = 1_000_000
 RULES, BLOCK, HOUSE = "/publisher/rules/", "/publisher/rules/blocks/new/", "/publisher/house-ads/"
 
 
-@pytest.fixture
-def owner(client: Client) -> Membership:
-    membership = factories.member(factories.publisher(name="Newsroom Ltd"))
-    client.force_login(membership.user)
-    return membership
-
-
-@pytest.fixture
-def slot(owner: Membership) -> AdSlot:
-    return factories.slot(factories.site(owner.organisation, name="Newsroom"), name="Article top")
-
-
 def block(owner: Membership, **fields: Any) -> BlockRule:
     given = {"publisher": owner.organisation, "kind": "attribute", "value": "video"} | fields
     return BlockRule.objects.create(**given)

@@ -19,12 +19,9 @@ from tests.publisher.choices import choices_of_visitors
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def owner(client: Client) -> Membership:
-    membership = factories.member(factories.publisher(name="Newsroom Ltd"))
-    client.force_login(membership.user)
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
     cache.clear()
-    return membership
 
 
 def show(slot, creative, visitor: str, times: int, **fields) -> None:

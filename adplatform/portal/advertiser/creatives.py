@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,14 +13,14 @@ from django.views.decorators.http import require_POST
 from adplatform.accounts.models import Membership, Organisation
 from adplatform.campaigns import services
 from adplatform.campaigns.forms import CreativeForm
-from adplatform.campaigns.models import Creative, LineItem, Status
+from adplatform.campaigns.models import Creative, LineItem
 from adplatform.campaigns.queries import creative_for, creatives_of_organisation, line_item_for
 from adplatform.core import clock
 from adplatform.portal import pages, ranges
-from adplatform.portal.advertiser.editing import likeness, owner_of_line_item
+from adplatform.portal.advertiser.editing import change_status, likeness, owner_of_line_item
 from adplatform.portal.advertiser.tables import creative_rows
 from adplatform.portal.advertiser.wizard import status
-from adplatform.portal.messages import error, success
+from adplatform.portal.messages import success
 
 PER_PAGE = 50
 
@@ -93,14 +95,5 @@ def _say(request: HttpRequest, creative: Creative) -> None:
 @require_POST
 @pages.object_page(creative_for, owner_of_creative, edit=True)
 def creative_status(request: HttpRequest, creative: Creative) -> HttpResponse:
-    wanted = request.POST.get("status", "")
-    try:
-        services.set_creative_status(
-            user=pages.person(request), creative=creative, status=services.wanted(wanted)
-        )
-    except services.CampaignError as refusal:
-        error(request, str(refusal))
-    else:
-        words = {"name": creative, "state": Status(wanted).label.lower()}
-        success(request, _("“%(name)s” is %(state)s.") % words)
-    return redirect("portal:campaign", creative.line_item.campaign.public_id)
+    change = partial(services.set_creative_status, creative=creative)
+    return change_status(request, creative, change, campaign=creative.line_item.campaign)

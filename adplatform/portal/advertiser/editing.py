@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -147,14 +148,20 @@ def advertiser_cap(request: HttpRequest, membership: Membership) -> HttpResponse
 @require_POST
 @pages.object_page(line_item_for, owner_of_line_item, edit=True)
 def line_item_status(request: HttpRequest, line_item: LineItem) -> HttpResponse:
+    change = partial(services.set_line_item_status, line_item=line_item)
+    return change_status(request, line_item, change, campaign=line_item.campaign)
+
+
+def change_status(
+    request: HttpRequest, thing: LineItem | Creative, change: Callable[..., object], *, campaign: Campaign
+) -> HttpResponse:
+    """Pause, resume or archive part of a campaign, and go back to the campaign's page."""
     wanted = request.POST.get("status", "")
     try:
-        services.set_line_item_status(
-            user=pages.person(request), line_item=line_item, status=services.wanted(wanted)
-        )
+        change(user=pages.person(request), status=services.wanted(wanted))
     except services.CampaignError as refusal:
         error(request, str(refusal))
     else:
-        words = {"name": line_item, "state": Status(wanted).label.lower()}
+        words = {"name": thing, "state": Status(wanted).label.lower()}
         success(request, _("“%(name)s” is %(state)s.") % words)
-    return redirect("portal:campaign", line_item.campaign.public_id)
+    return redirect("portal:campaign", campaign.public_id)

@@ -66,6 +66,24 @@ def status(form: CampaignForm | LineItemForm | CreativeForm) -> int:
     return WRONG if form.is_bound and form.errors else 200
 
 
+def _step(
+    request: HttpRequest,
+    name: str,
+    campaign: Campaign | None,
+    form: CampaignForm | LineItemForm | CreativeForm,
+    **more: object,
+) -> HttpResponse:
+    """The page of a step, with what is wrong beside each field."""
+    context = {
+        "section": "campaigns",
+        "form": form,
+        "steps": steps(name, campaign),
+        "campaign": campaign,
+        **more,
+    }
+    return render(request, f"portal/{name}.html", context, status=status(form))
+
+
 @pages.page(pages.ADVERTISER, edit=True)
 def goal(request: HttpRequest, membership: Membership) -> HttpResponse:
     organisation, at = membership.organisation, clock.now()
@@ -75,13 +93,7 @@ def goal(request: HttpRequest, membership: Membership) -> HttpResponse:
             user=pages.person(request), organisation=organisation, at=at, **form.fields_of_campaign()
         )
         return redirect("portal:setup_audience", campaign.public_id)
-    context = {
-        "section": "campaigns",
-        "form": form,
-        "steps": steps("setup_goal", None),
-        "organisation": organisation,
-    }
-    return render(request, "portal/setup_goal.html", context, status=status(form))
+    return _step(request, "setup_goal", None, form, organisation=organisation)
 
 
 @pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
@@ -95,15 +107,7 @@ def goal_again(request: HttpRequest, campaign: Campaign) -> HttpResponse:
             user=pages.person(request), campaign=campaign, at=at, **form.fields_of_campaign()
         )
         return redirect("portal:setup_audience", campaign.public_id)
-    context = {
-        "section": "campaigns",
-        "form": form,
-        "steps": steps("setup_goal", campaign),
-        "campaign": campaign,
-    }
-    return render(
-        request, "portal/setup_goal.html", context | {"organisation": organisation}, status=status(form)
-    )
+    return _step(request, "setup_goal", campaign, form, organisation=organisation)
 
 
 @pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
@@ -115,13 +119,7 @@ def audience(request: HttpRequest, campaign: Campaign) -> HttpResponse:
             user=pages.person(request), campaign=campaign, line_item=line_item, **form.fields_of_line_item()
         )
         return redirect("portal:setup_creative", campaign.public_id)
-    context = {
-        "section": "campaigns",
-        "form": form,
-        "steps": steps("setup_audience", campaign),
-        "campaign": campaign,
-    }
-    return render(request, "portal/setup_audience.html", context, status=status(form))
+    return _step(request, "setup_audience", campaign, form)
 
 
 @pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
@@ -136,13 +134,7 @@ def creative(request: HttpRequest, campaign: Campaign) -> HttpResponse:
             user=pages.person(request), line_item=line_item, creative=first, **form.fields_of_creative()
         )
         return redirect("portal:setup_review", campaign.public_id)
-    context = {
-        "section": "campaigns",
-        "form": form,
-        "steps": steps("setup_creative", campaign),
-        "campaign": campaign,
-    }
-    return render(request, "portal/setup_creative.html", context, status=status(form))
+    return _step(request, "setup_creative", campaign, form)
 
 
 @pages.object_page(campaign_for, lambda campaign: campaign.organisation, edit=True)
