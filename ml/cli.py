@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TableError as error:
         print(f"ml {options.command}: {error}", file=sys.stderr)
         return USAGE
-    except Exception as error:
+    except Exception as error:  # a command says in one line why it failed
         if os.environ.get("ML_TRACEBACK"):
             raise
         reason = (str(error).splitlines() or [""])[0]

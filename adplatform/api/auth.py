@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import cast
 
 from django.conf import settings
 from django.db.models import Q
@@ -18,6 +18,7 @@ from ninja.security.base import AuthBase
 
 from adplatform.accounts.models import ApiKey, Organisation
 from adplatform.accounts.services import authenticate
+from adplatform.api.middleware import Admitted
 from adplatform.api.problems import ProblemError
 from adplatform.core import clock
 from adplatform.core.tenants import tenant
@@ -92,9 +93,7 @@ def organisation_of(request: HttpRequest, kind: str | None = None) -> Organisati
 
 
 def key_of(request: HttpRequest) -> ApiKey:
-    key: Any = request.auth  # type: ignore[attr-defined]
-    assert isinstance(key, ApiKey)
-    return key
+    return cast(Admitted, request).auth
 
 
 def _admitted(request: HttpRequest, key: ApiKey, scope: str, at: datetime) -> ApiKey:
@@ -104,8 +103,9 @@ def _admitted(request: HttpRequest, key: ApiKey, scope: str, at: datetime) -> Ap
         raise ProblemError(403, "scope_missing", f"This key has no scope “{scope}”.")
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=at - USE_NOTED_EVERY)
     ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=at)
-    request.auth = key  # type: ignore[attr-defined]
-    request.walls.enter_context(tenant(key.organisation))  # type: ignore[attr-defined]
+    admitted = cast(Admitted, request)
+    admitted.auth = key
+    admitted.walls.enter_context(tenant(key.organisation))
     return key
 
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
+from typing import cast
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
+from adplatform.accounts.models import ApiKey
 from adplatform.core import tenants
 
 Answer = Callable[[HttpRequest], HttpResponse]
+
+
+class Admitted(HttpRequest):
+    """A request of the API: `walls` close what its key opened, `auth` is that key."""
+
+    walls: ExitStack
+    auth: ApiKey
 
 
 class InsideTenant:
@@ -22,7 +31,7 @@ class InsideTenant:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with ExitStack() as walls:
-            request.walls = walls  # type: ignore[attr-defined]
+            cast(Admitted, request).walls = walls
             response = self._get_response(request)
             if response.status_code >= HTTPStatus.BAD_REQUEST and tenants.current() is not None:
                 transaction.set_rollback(True)

@@ -112,7 +112,7 @@ def _note(action: str, proposal: Proposal, by: User) -> None:
 
 
 # Each returns whether it did something now (and not before).
-def _deposit(proposal: Proposal, by: User, at: datetime) -> bool:  # noqa: ARG001 - the signature of all actions
+def _deposit(proposal: Proposal, _by: User, at: datetime) -> bool:
     detail = proposal.detail
     if "payment" in detail:
         payment = Payment.objects.get(pk=detail["payment"])
@@ -139,7 +139,7 @@ def _credit_limit(proposal: Proposal, by: User, at: datetime) -> bool:
     return True
 
 
-def _credit_note(proposal: Proposal, by: User, at: datetime) -> bool:  # noqa: ARG001 - the signature of all actions
+def _credit_note(proposal: Proposal, _by: User, at: datetime) -> bool:
     invoice = Invoice.objects.get(pk=proposal.detail["invoice"])
     credit_notes.issue(
         invoice, proposal.micros, key=str(proposal.key), reason=proposal.detail["reason"], at=at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -269,7 +269,7 @@ class LineItemForm(CapFields):
         segments = Segment.objects.filter(organisation=campaign.organisation).order_by("name")
         choices = [(str(segment.pk), segment.name) for segment in segments]
         if choices:
-            self.fields["segment"].choices = choices  # type: ignore[attr-defined]
+            cast(forms.MultipleChoiceField, self.fields["segment"]).choices = choices
         else:
             del self.fields["segment"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -64,7 +64,7 @@ class RefundForm(KeyedForm):
     def __init__(self, organisation: Organisation, *args: Any, **options: Any) -> None:
         super().__init__(organisation, *args, **options)
         arrived = Payment.objects.filter(organisation=organisation, status=Payment.Status.ARRIVED)
-        self.fields["payment"].queryset = arrived  # type: ignore[attr-defined]
+        cast("forms.ModelChoiceField[Payment]", self.fields["payment"]).queryset = arrived
 
 
 class CreditNoteForm(KeyedForm):
@@ -75,7 +75,7 @@ class CreditNoteForm(KeyedForm):
     def __init__(self, organisation: Organisation, *args: Any, **options: Any) -> None:
         super().__init__(organisation, *args, **options)
         issued = Invoice.objects.filter(organisation=organisation, kind=Invoice.Kind.INVOICE)
-        self.fields["invoice"].queryset = issued  # type: ignore[attr-defined]
+        cast("forms.ModelChoiceField[Invoice]", self.fields["invoice"]).queryset = issued
 
 
 FORMS: dict[str, type[KeyedForm]] = {

@@ -43,7 +43,7 @@ def bury(client: redis.Redis, packed: bytes, error: str) -> None:
 def count(client: redis.Redis | None = None) -> int:
     """How many wait; 0 also where the events Valkey does not answer."""
     try:
-        return int((client or connect(settings.EVENTS_URL)).xlen(DEAD_LETTERS))  # type: ignore[arg-type]
+        return (client or connect(settings.EVENTS_URL)).xlen(DEAD_LETTERS)
     except (redis.RedisError, OSError):
         return 0
 

@@ -89,7 +89,7 @@ def prepare(client: redis.Redis) -> None:
 
 def backlog(client: redis.Redis) -> int:
     """Entries that are not carried over yet."""
-    return int(client.xlen(STREAM))  # type: ignore[arg-type]
+    return int(client.xlen(STREAM))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

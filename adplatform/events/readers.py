@@ -44,7 +44,7 @@ def _upsert_visitors(decisions: Sequence[DecisionRecord]) -> dict[str, int]:
         ("pseudonym", "first_seen_at", "last_seen_at", "source"),
         rows.values(),
     )
-    return dict(found)  # type: ignore[arg-type]
+    return dict(found)
 
 
 def _add_consents(decisions: Sequence[DecisionRecord], ids: dict[str, int]) -> None:

@@ -27,7 +27,7 @@ from adplatform.inventory.models import (
 )
 
 DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}|localhost", re.ASCII)
-_NOUNS = {BlockRule: "block", FloorRule: "floor", HouseAd: "house_ad"}
+_NOUNS: Mapping[type[Scoped], str] = {BlockRule: "block", FloorRule: "floor", HouseAd: "house_ad"}
 
 Kind = BlockRule.Kind
 Rule = TypeVar("Rule", bound=Scoped)
@@ -86,7 +86,7 @@ def save_floor(
     if device and device not in FloorRule.Device.values:
         raise RightsError(_("Choose computers, phones or tablets."))
     place = {**_scope(site.publisher, site, slot), "country": country, "device": device}
-    held = FloorRule.objects.select_for_update().filter(removed_at__isnull=True, **place).first()
+    held = FloorRule.objects.select_for_update(of=("self",)).filter(removed_at__isnull=True, **place).first()
     if held is None:
         rule = FloorRule.objects.create(
             publisher=site.publisher, created_by=user, floor_micros=floor_micros, **place
@@ -219,9 +219,7 @@ def _said(rule: Scoped) -> Any:
 
 
 def _locked(rule: Rule) -> Rule:
-    model = type(rule)
-    row: Rule = model._default_manager.select_for_update().get(pk=rule.pk)  # type: ignore[assignment]
-    return row
+    return type(rule)._default_manager.select_for_update().get(pk=rule.pk)
 
 
 def _where(rule: Scoped) -> str:
@@ -229,7 +227,7 @@ def _where(rule: Scoped) -> str:
 
 
 def _record(user: User | None, rule: Scoped, verb: str, detail: Mapping[str, Any]) -> None:
-    _tell(user, rule.publisher, f"{_NOUNS[type(rule)]}.{verb}", str(rule), detail)  # type: ignore[index]
+    _tell(user, rule.publisher, f"{_NOUNS[type(rule)]}.{verb}", str(rule), detail)
 
 
 def _tell(

@@ -74,7 +74,7 @@ def enqueue(
     message = {"slot": moment.isoformat(), "trigger": str(trigger), "requested_by": str(user)}
     try:
         registered.task.apply_async(kwargs=message, queue=registered.queue, retry=False)
-    except Exception as error:
+    except Exception as error:  # each broker has errors of its own; what is none of theirs is raised again
         if type(error).__module__.split(".")[0] in {"kombu", "redis", "amqp"} or isinstance(error, OSError):
             raise BrokerUnavailableError(
                 f"{registered.title} was not started: the job queue cannot be reached ({error})."
@@ -135,7 +135,7 @@ def _skipped(name: str, slot: datetime, fields: dict[str, Any]) -> JobRun:
 def _perform(registered: RegisteredJob, row: JobRun, at: datetime) -> JobRun:
     try:
         outcome = _call(registered, row, at)
-    except Exception as error:
+    except Exception as error:  # whatever a job fails with, its run says so
         log.exception("job %s failed", registered.name)
         return _finish(
             row,

@@ -19,6 +19,8 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection, transaction
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from adplatform.audience import queries
 from adplatform.jobs.registry import JobError, Progress
@@ -139,7 +141,7 @@ def _dispatch(run: str, shards: Sequence[Shard], at: datetime) -> None:
         }
         try:
             score_shard.apply_async(kwargs=message, queue="gpu", retry=False)
-        except Exception as error:
+        except (OperationalError, RedisError, OSError) as error:
             raise JobError(f"the job queue cannot be reached ({error})") from error
 
 

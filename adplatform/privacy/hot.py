@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import redis
 from django.conf import settings
 from msgspec import DecodeError
@@ -38,8 +40,7 @@ def read(pseudonym: str) -> dict[str, dict[str, str]]:
     """The fields of each key that exists; bytes that are no text in hexadecimal digits."""
     client = hot()
     found: dict[str, dict[bytes, bytes]] = {
-        name: client.hgetall(key)  # type: ignore[misc]
-        for name, key in keys_of(pseudonym).items()
+        name: cast("dict[bytes, bytes]", client.hgetall(key)) for name, key in keys_of(pseudonym).items()
     }
     return {
         name: {_words(field): _words(value) for field, value in fields.items()}
@@ -50,7 +51,7 @@ def read(pseudonym: str) -> dict[str, dict[str, str]]:
 
 def forget(pseudonym: str) -> int:
     """Delete the keys, and the visitor out of events that could not be stored; returns how many held him."""
-    return int(hot().delete(*keys_of(pseudonym).values())) + _clean_dead_letters(pseudonym)  # type: ignore[arg-type]
+    return hot().delete(*keys_of(pseudonym).values()) + _clean_dead_letters(pseudonym)
 
 
 def erased_pseudonyms(subjects: set[str]) -> set[str]:

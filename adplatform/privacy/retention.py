@@ -159,7 +159,7 @@ def _count_letters(before: datetime) -> int:
 
 def _trim_letters(before: datetime) -> int:
     oldest_kept = f"{int(before.timestamp() * 1000)}-0"
-    return int(_events().xtrim(dead_letters.DEAD_LETTERS, minid=oldest_kept, approximate=False))  # type: ignore[arg-type]
+    return _events().xtrim(dead_letters.DEAD_LETTERS, minid=oldest_kept, approximate=False)
 
 
 def _events() -> redis.Redis:

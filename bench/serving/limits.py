@@ -55,7 +55,7 @@ def measure(question: bytes, *, hot: redis.Redis, server: Server, first_stage_by
         "record": fastest(lambda: [pack(record) for record in answered.records]),
     }
     if held.models.blender is not None:
-        limits["score: trees"] = fastest(lambda: held.models.blender.predict(X))  # type: ignore[union-attr]
+        limits["score: trees"] = fastest(lambda: held.models.blender.predict(X))
     return limits
 
 

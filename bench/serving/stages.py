@@ -165,7 +165,7 @@ def same_winner(questions: list[bytes]) -> dict[str, float]:
                     rng=Random(number),
                     known=known,
                     ranked=ranked,
-                ).decision.picks  # type: ignore[union-attr]
+                ).decision.picks
             ]
             for ranked in (None, len(held.candidates))
         ]

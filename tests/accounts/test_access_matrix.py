@@ -125,7 +125,7 @@ def stored(world: World) -> dict[str, list[str]]:
 
 
 def text(answer: HttpResponse) -> str:
-    content = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
     return content.decode(errors="replace")
 
 

@@ -70,7 +70,7 @@ def test_an_advertisers_report_adds_up_to_the_totals_of_the_pages(by: str) -> No
     assert sum(row["spend_micros"] for row in report["rows"]) == total.spend_micros
     assert sum(row["clicks"] for row in report["rows"]) == report["total"]["clicks"] == 6
     assert report["total"]["ctr"] == 0.02
-    file = b"".join(caller.get(f"reports.csv?by={by}&{JUNE}")).decode("utf-8-sig")  # type: ignore[arg-type]
+    file = b"".join(caller.get(f"reports.csv?by={by}&{JUNE}")).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(file)))
     assert sum(round(float(row["spend"]) * MICROS) for row in rows) == total.spend_micros
     assert {row[by] for row in rows} == {row["key"] for row in report["rows"]}

@@ -159,7 +159,7 @@ def test_a_broken_chain(books: Books) -> None:
     with refused("does not continue the hash chain"):
         insert([(prepaid, "USD", -1), (cash, "USD", 1)], previous_sha256="f" * 64)
     with refused("would stand before an older one"):
-        insert([(prepaid, "USD", -1), (cash, "USD", 1)], id=Posting.objects.get().pk - 1)  # type: ignore[arg-type]
+        insert([(prepaid, "USD", -1), (cash, "USD", 1)], id=Posting.objects.get().pk - 1)
     assert unchanged(books)
 
 

@@ -55,7 +55,7 @@ def tampering() -> Iterator[None]:
 
 def sql(statement: str, *values: object) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)  # type: ignore[arg-type]
+        cursor.execute(statement, values)
 
 
 def said(command: str) -> tuple[int, list[tuple[str, str]]]:

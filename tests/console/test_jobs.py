@@ -35,7 +35,7 @@ def test_run_now_sends_the_job_to_its_queue(client: Client, op: User, hot: objec
     assert answer.redirect_chain == [("/console/jobs/", 302)]
     assert "was sent to a worker" in answer.content.decode()
     assert AuditEntry.objects.get().action == "job.run"
-    message = hot.lrange("default", 0, -1)  # type: ignore[attr-defined]
+    message = hot.lrange("default", 0, -1)
     assert len(message) == 1
     assert b"rollup" in message[0]
 

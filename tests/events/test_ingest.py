@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 def totals() -> tuple[int, int, int, int]:
     rows = HourlyStat.objects.values_list("impressions", "views", "clicks", "spend_micros")
-    return tuple(map(sum, zip(*rows, strict=True))) if rows else (0, 0, 0, 0)  # type: ignore[return-value]
+    return tuple(map(sum, zip(*rows, strict=True))) if rows else (0, 0, 0, 0)
 
 
 def test_an_event_is_stored_counted_and_charged(events) -> None:

@@ -28,7 +28,7 @@ def event(
         visitor=b"",
         charge_micros=1,
         currency="USD",
-        **given,  # type: ignore[arg-type]
+        **given,
     )
     return TokenEvent(kind, ad, NOON + timedelta(seconds=after), agent, b"", seen)
 

@@ -21,7 +21,7 @@ Status, Trigger = JobRun.Status, JobRun.Trigger
 
 
 def run(*, trigger: str = Trigger.SCHEDULE, **given: object) -> JobRun:
-    return services.run(NAME, **{"slot": NOON, "at": NOON, "trigger": trigger} | given)  # type: ignore[arg-type]
+    return services.run(NAME, **{"slot": NOON, "at": NOON, "trigger": trigger} | given)
 
 
 def test_a_run_says_what_it_did(counted: Counted) -> None:

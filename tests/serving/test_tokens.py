@@ -34,7 +34,7 @@ def served(**fields: object) -> Served:
         "pctr": 0.0125,
         "landing_url": "https://shop.example/?a=1",
     }
-    return Served(**given | fields)  # type: ignore[arg-type]
+    return Served(**given | fields)
 
 
 @pytest.mark.parametrize("kind", KINDS)

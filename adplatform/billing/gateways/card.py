@@ -57,7 +57,7 @@ class Card:
         }
         session = _ask(
             lambda client: client.v1.checkout.sessions.create(
-                params=params,  # type: ignore[arg-type]
+                params=params,
                 options={"idempotency_key": f"checkout-{payment.public_id}"},
             )
         )
@@ -82,7 +82,7 @@ class Card:
 def read(payload: bytes, signature: str) -> Message:
     """A webhook whose signature (of the last five minutes) is Stripe's; anything else is a GatewayError."""
     try:
-        event = stripe.Webhook.construct_event(payload, signature, settings.STRIPE_WEBHOOK_SECRET)  # type: ignore[no-untyped-call]
+        event = stripe.Webhook.construct_event(payload, signature, settings.STRIPE_WEBHOOK_SECRET)
     except (ValueError, stripe.SignatureVerificationError) as error:
         raise GatewayError("This message is not signed by Stripe.") from error
     return _message(event.to_dict())

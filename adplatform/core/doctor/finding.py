@@ -36,7 +36,7 @@ class Check:
         """The answer; an exception is a failure told in one line."""
         try:
             return self.ask()
-        except Exception as error:
+        except Exception as error:  # a check may ask whatever it likes
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             return Finding(
                 FAIL, first_line, "see the message; docs/operations.md lists what each service needs"

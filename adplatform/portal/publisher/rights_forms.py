@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -27,6 +27,7 @@ from adplatform.inventory.models import (
 from adplatform.inventory.queries import slots_of
 
 EVERYWHERE = ""
+HOUSE_FORMATS = [("native", gettext_lazy("Native")), *SIZES]
 Kind = BlockRule.Kind
 ATTRIBUTES = [
     (gettext_lazy("What it has in it"), CreativeAttribute.choices),
@@ -55,8 +56,8 @@ class PlaceForm(forms.Form):
         anywhere = [] if self.needs_site else [(EVERYWHERE, _("All my sites"))]
         sites = [(key, site.name) for key, site in self.sites.items()]
         slots = [(key, str(slot)) for key, slot in self.slots.items()]
-        place = self.fields["place"]
-        place.choices = [*anywhere, (_("Sites"), sites), (_("Ad slots"), slots)]  # type: ignore[attr-defined]
+        place = cast(forms.ChoiceField, self.fields["place"])
+        place.choices = [*anywhere, (_("Sites"), sites), (_("Ad slots"), slots)]
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -210,7 +211,7 @@ class HouseAdForm(PlaceForm):
     )
     size = forms.ChoiceField(
         label=gettext_lazy("Format"),
-        choices=[("native", gettext_lazy("Native")), *SIZES],
+        choices=HOUSE_FORMATS,
         initial="300x250",
         help_text=gettext_lazy("It is shown in slots of this format and size alone."),
     )
@@ -226,9 +227,8 @@ class HouseAdForm(PlaceForm):
         names = ("headline", "body", "call_to_action", "landing_url", "is_active")
         self.initial = {name: getattr(ad, name) for name in names}
         self.initial |= {"place": self.scope_of(ad), "size": size}
-        field = self.fields["size"]
-        if size not in dict([("native", ""), *SIZES]) and isinstance(field, forms.ChoiceField):
-            field.choices = [*field.choices, (size, size)]  # type: ignore[misc]
+        if size not in dict(HOUSE_FORMATS):
+            cast(forms.ChoiceField, self.fields["size"]).choices = [*HOUSE_FORMATS, (size, size)]
 
     def fields_of_ad(self) -> dict[str, Any]:
         """What rights.save_house_ad takes."""

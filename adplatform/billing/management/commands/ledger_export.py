@@ -16,6 +16,6 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=["beancount"], default="beancount")
 
-    def handle(self, *_: Any, **options: Any) -> None:  # noqa: ARG002 - one format so far
+    def handle(self, *_: Any, **__: Any) -> None:
         for line in export.beancount():
             self.stdout.write(line)

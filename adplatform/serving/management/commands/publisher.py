@@ -57,7 +57,7 @@ class Command(BaseCommand):
             contents = publish.publish(at=clock.now())
         except (DatabaseError, psycopg2.Error):
             raise
-        except Exception:
+        except Exception:  # whatever keeps a snapshot from being built, the changes say that they wait
             outbox.failed(rows)
             raise
         outbox.done(rows, at=clock.now())
