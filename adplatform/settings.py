@@ -57,7 +57,6 @@ ENCODER = env.text(
 ENCODER_PRECISION = env.choice("ADPLATFORM_ENCODER_PRECISION", "full", ("full", "int8"), number=13)
 MODELS_DIR = VAR / "models"
 SNAPSHOT_DIR = VAR / "snapshots"
-DATA_DIR = env.text("ADPLATFORM_DATA", "")
 PROFILE_HALF_LIFE_DAYS = 14  # after which what a visitor did counts half in the profile
 PROFILE_REFRESH_SECONDS = 600  # how often embed_visitors runs; training sees profiles as old as serving did
 QUALITY_THRESHOLDS = env.numbers(

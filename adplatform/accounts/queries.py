@@ -27,10 +27,6 @@ def membership_in(user: User, organisation: Organisation) -> Membership:
     return get_object_or_404(memberships_of(user), organisation=organisation)
 
 
-def organisation_for(user: User, public_id: UUID | str) -> Organisation:
-    return membership_for(user, public_id).organisation
-
-
 def current_membership(user: User, chosen: str | None) -> Membership | None:
     """The organisation that the person works in: the chosen one while it is theirs, else the first."""
     roles = list(memberships_of(user))

@@ -30,8 +30,3 @@ def consented(at: datetime) -> QuerySet[Visitor]:
         .values("pk")
     )
     return Visitor.objects.filter(consents__pk__in=newest, consents__is_granted=True)
-
-
-def has_consented(pseudonym: str, at: datetime) -> bool:
-    """Whether this visitor's newest word is a yes."""
-    return consented(at).filter(pseudonym=pseudonym).exists()

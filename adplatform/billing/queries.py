@@ -59,11 +59,6 @@ def earned_balance(organisation: Organisation) -> int:
     return _own(organisation, Kind.EARNED)[0]
 
 
-def earned_ever(organisation: Organisation) -> int:
-    """All that settlements ever credited to a publisher, paid out or not."""
-    return _own(organisation, Kind.EARNED)[1]
-
-
 def unsettled_spend(organisation: Organisation) -> int:
     """What an advertiser was charged for that no posting holds yet."""
     rows = HourlyStat.objects.filter(advertiser_id=organisation.pk, source__in=BILLED_SOURCES)

@@ -106,7 +106,6 @@ class Receding:
         self.seen_worth, self.seen_price = np.empty(0), np.empty(0)
         self.fresh = 0
         self.landscape: Landscape | None = None
-        self.pctr_sum, self.pctr_count = 0.0, 0
 
     def bids(self, pctr: FloatArray, *, left: float, auctions_left: int) -> FloatArray:
         rate = left / max(auctions_left, 1)

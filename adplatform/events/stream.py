@@ -61,7 +61,6 @@ class EventStream:
         self._replay_at = 0.0
         self.dropped = 0  # decisions that found the buffer full
         self.spooled = 0  # events that took the way over the local file
-        self.appended = 0  # events and decisions that the stream took
 
     # --- in a request -------------------------------------------------------------------------------------------------
 
@@ -73,7 +72,6 @@ class EventStream:
             except (redis.RedisError, OSError) as error:
                 self._rest(error)
             else:
-                self.appended += 1
                 return
         try:
             self._spool.append(event)
@@ -94,7 +92,6 @@ class EventStream:
         """Durable when it returns; a Valkey error otherwise. One round trip. What the line sends twice is ingested once."""
         commands = packed(*(("XADD", self._name, "*", FIELD, record) for record in records))
         self._line.ask(commands, len(records))
-        self.appended += len(records)
 
     def flush(self) -> None:
         """Send what is buffered. What cannot be sent stays buffered."""

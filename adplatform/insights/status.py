@@ -69,11 +69,6 @@ def campaign_statuses(campaigns: Iterable[Campaign], at: datetime) -> dict[int, 
     return {facts.campaign.pk: verdict(facts, at) for facts in _facts(list(campaigns), at)}
 
 
-def pacing_percent(campaign: Campaign, at: datetime) -> int | None:
-    """What the campaign spent of what an even pace should have spent by now; None without a budget."""
-    return campaign_status(campaign, at).pacing
-
-
 def verdict(facts: Facts, at: datetime) -> CampaignStatus:
     words, tone, why = _stopped(facts, at) or _not_ready(facts) or _limited(facts) or _serving(facts)
     return CampaignStatus(words, tone, why, _pacing(facts, at))

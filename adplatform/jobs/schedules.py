@@ -61,12 +61,6 @@ def slot_of(schedule: Any | None, at: datetime) -> datetime:
     return _EPOCH + (at - _EPOCH) // period * period
 
 
-def period_of(schedule: Any, at: datetime) -> timedelta:
-    """How far the schedule's latest moment lies from the one before."""
-    slot = slot_of(schedule, at)
-    return slot - slot_of(schedule, slot - timedelta(microseconds=1))
-
-
 def _seed_one(registered: RegisteredJob, schedule: Any) -> int:
     fields: dict[str, Any] = {
         "task": registered.name,

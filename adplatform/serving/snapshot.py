@@ -20,7 +20,7 @@ from adplatform.core.http import host_of
 from adplatform.decision import experiments
 from adplatform.decision.candidates import CandidateSet
 from adplatform.decision.rules import OperatorRule, RuleAction, RuleIndex
-from adplatform.decision.types import IntArray, Slot
+from adplatform.decision.types import Slot
 from adplatform.learning.served import Models
 from adplatform.learning.statistics import View
 
@@ -191,7 +191,6 @@ class Snapshot:
     languages: Mapping[int, str]  # of sites
     domains: frozenset[str]
     candidates: CandidateSet
-    rows_by_campaign: Mapping[int, IntArray]
     ads: Ads  # by creative
     keys: Mapping[str, KeyRow]
     landings: Mapping[int, str]
@@ -318,7 +317,6 @@ def _assembled(
         languages={row.site_id: row.language for row in contents.slots},
         domains=frozenset(row.domain for row in contents.slots),
         candidates=candidates,
-        rows_by_campaign=candidates.rows_by("campaign_id"),
         ads=ads,
         keys={row.prefix: row for row in contents.keys},
         landings=contents.landings,

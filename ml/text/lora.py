@@ -26,7 +26,6 @@ from ml.text.bilinear import Rows, Table, batch_loss, batches, loss_over, scalar
 from ml.text.conditional import Rivals
 
 CONDITIONAL, CROSS_ENTROPY = "conditional", "cross-entropy"
-OBJECTIVES = (CONDITIONAL, CROSS_ENTROPY)
 WARM_UP = 0.1
 LONGEST_GRADIENT = 1.0
 

@@ -17,7 +17,7 @@ NOTHING = Totals()
 
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
-    """`spend_change` and `roas_change` compare with as many days before."""
+    """`before`: as many days before."""
 
     campaign: Campaign
     status: CampaignStatus
@@ -27,10 +27,6 @@ class CampaignRow:
     @property
     def roas_change(self) -> float | None:
         return change(self.now.roas, self.before.roas)
-
-    @property
-    def spend_change(self) -> float | None:
-        return change(self.now.spend_micros, self.before.spend_micros)
 
 
 def campaign_rows(
