@@ -15,10 +15,13 @@ def serve(
     db: None, tmp_path: Path, hot: redis.Redis, events: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Any]:
     """Publishes what the database holds and puts it behind `wsgi.application`."""
-    from adplatform.serving import process
+    from adplatform.serving import deadline, process
     from tests.serving.market import market
 
     def start() -> Any:
+        # A machine that pauses is no reason for no ad here; what deadlines do is told in test_admission.
+        monkeypatch.setattr(deadline, "MODEL_SECONDS", 60.0)
+        monkeypatch.setattr(deadline, "LAST_SECONDS", 60.0)
         made = market(tmp_path, hot, events)
         monkeypatch.setattr(process, "_server", made.server)
         return made
