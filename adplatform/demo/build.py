@@ -15,17 +15,18 @@ from django.db import transaction
 
 from adplatform.accounts.models import Membership, Organisation, User
 from adplatform.accounts.services import found_organisation
-from adplatform.billing import services as billing
 from adplatform.campaigns import review
 from adplatform.campaigns import services as campaigns
 from adplatform.campaigns.models import Creative, LineItem, Status
 from adplatform.core import money
+from adplatform.demo import demands, paperwork
 from adplatform.demo.catalogue import AdvertiserPlan, CampaignPlan, MarketPlan, Offer, PublisherPlan, SitePlan
 from adplatform.events.models import ConversionAction
 from adplatform.inventory.models import AdSlot, Site
 
 CURRENCY = "EUR"
 OPERATOR = "operator@example.com"
+SECOND_OPERATOR = "operator2@example.com"  # money needs two
 DEPOSIT_DAYS = 45  # how many days of all its daily budgets an advertiser pays in ahead
 SIZES = (("banner", 970, 250), ("banner", 300, 250), ("native", 600, 200))
 CAP_IMPRESSIONS = 6
@@ -76,6 +77,8 @@ def build(plan: MarketPlan, *, starts_at: datetime) -> Market:
         _publisher(publisher)
     for advertiser in plan.advertisers:
         _advertiser(advertiser, operator=operator, starts_at=starts_at)
+    for publisher in plan.publishers:
+        demands.state(publisher)
     return load(plan)
 
 
@@ -129,6 +132,7 @@ def _publisher(plan: PublisherPlan) -> None:
     publisher = _found(plan.name, Organisation.Kind.PUBLISHER, plan.email, "UTC").organisation
     publisher.revenue_share_bp = plan.share_bp
     publisher.save(update_fields=["revenue_share_bp"])
+    paperwork.say_where_to_pay(publisher, plan.payee)
     for site in plan.sites:
         row = Site.objects.create(
             publisher=publisher, name=site.name, domain=site.domain, description=site.description,
@@ -149,9 +153,8 @@ def _advertiser(plan: AdvertiserPlan, *, operator: User, starts_at: datetime) ->
     organisation = membership.organisation
     ConversionAction.objects.create(organisation=organisation, name=ORDER)
     per_day = sum(campaign.daily_budget for campaign in plan.campaigns)
-    billing.deposit(
-        organisation, micros(per_day * DEPOSIT_DAYS), key=f"demo:first:{organisation.pk}", at=starts_at
-    )
+    paperwork.address_invoices(organisation, plan.buyer)
+    paperwork.transfer(organisation, micros(per_day * DEPOSIT_DAYS), at=starts_at)
     for campaign in plan.campaigns:
         _campaign(campaign, membership=membership, operator=operator, starts_at=starts_at)
 

@@ -36,10 +36,20 @@ class CampaignPlan(msgspec.Struct, frozen=True):
     target_roas: float | None = None
 
 
+class BuyerPlan(msgspec.Struct, frozen=True):
+    """Whom invoices are addressed to."""
+
+    legal_name: str
+    address: str
+    country: str
+    vat_id: str = ""
+
+
 class AdvertiserPlan(msgspec.Struct, frozen=True):
     name: str
     email: str
     campaigns: tuple[CampaignPlan, ...]
+    buyer: BuyerPlan
 
 
 class SlotPlan(msgspec.Struct, frozen=True):
@@ -63,11 +73,52 @@ class SitePlan(msgspec.Struct, frozen=True):
     slots: tuple[SlotPlan, ...]
 
 
+class PayeePlan(msgspec.Struct, frozen=True):
+    """Where payouts go. The numbers are those that banks print as examples."""
+
+    holder: str
+    iban: str
+    bic: str = ""
+
+
+class BlockPlan(msgspec.Struct, frozen=True):
+    """`value` is an advertiser's name where `kind` is advertiser; without a site it holds on all."""
+
+    kind: str
+    value: str
+    site: str = ""
+
+
+class FloorPlan(msgspec.Struct, frozen=True):
+    site: str
+    floor: float
+    country: str = ""
+    device: str = ""
+
+
+class HouseAdPlan(msgspec.Struct, frozen=True):
+    name: str
+    format: str
+    width: int
+    height: int
+    headline: str
+    body: str
+    button: str
+    url: str
+
+
 class PublisherPlan(msgspec.Struct, frozen=True):
+    """`competitors` are pairs of advertisers that never stand together."""
+
     name: str
     email: str
     share_bp: int
     sites: tuple[SitePlan, ...]
+    payee: PayeePlan
+    blocks: tuple[BlockPlan, ...] = ()
+    floors: tuple[FloorPlan, ...] = ()
+    house_ads: tuple[HouseAdPlan, ...] = ()
+    competitors: tuple[tuple[str, str], ...] = ()
 
 
 class MarketPlan(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from django.conf import settings
 from adplatform.accounts.models import Membership, Organisation
 from adplatform.accounts.services import create_api_key
 from adplatform.core import roles
-from adplatform.demo.build import OPERATOR, password
+from adplatform.demo.build import OPERATOR, SECOND_OPERATOR, password
 from adplatform.inventory.models import AdSlot
 
 SCOPES = {
@@ -48,6 +48,7 @@ def info() -> Info:
         password=password(),
         logins={
             "operator": OPERATOR,
+            "second operator": SECOND_OPERATOR,
             "advertiser": "advertiser@example.com",
             "publisher": "publisher@example.com",
         },

@@ -21,6 +21,7 @@ TRAINING_DAYS = (
     19,
 )  # the first models are trained when there is something to learn; the last night's is for a worker
 NIGHT = ("embed_visitors", "settle", "rollup")
+MONTHLY = {4: "issue_invoices", 5: "prepare_payouts"}  # by the day that begins
 
 
 class DemoError(Exception):
@@ -46,7 +47,9 @@ def live(history: History, *, starts_at: datetime, say: Callable[[int, Tally], o
 def _day(history: History, number: int, day: date) -> DemoDay:
     history.live(day, after_round=lambda at: bidding.repace(at=at))
     night = datetime.combine(day + timedelta(days=1), time(), UTC)
-    for name in NIGHT if number not in TRAINING_DAYS else (*NIGHT, "train"):
+    training = ("train",) if number in TRAINING_DAYS else ()
+    monthly = (MONTHLY[night.day],) if night.day in MONTHLY else ()
+    for name in (*NIGHT, *training, *monthly):
         run_job(name, night)
     return DemoDay.objects.create(date=day, **asdict(_counted(night - timedelta(days=1), night)))
 

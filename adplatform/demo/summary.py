@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Sum
 
+from adplatform.billing.models import Invoice, Payout, PayoutBatch
 from adplatform.billing.reconciliation import reconcile
 from adplatform.billing.verification import verify
 from adplatform.core import money
@@ -108,6 +110,12 @@ class Summary:
                 for name, micros in sums.items()
             )
             yield f"  reconciled to the micro: {amounts}"
+        issued = Counter(Invoice.objects.values_list("kind", flat=True))
+        paid = Payout.objects.filter(batch__state=PayoutBatch.State.PAID).count()
+        yield (
+            f"  papers: {issued[Invoice.Kind.INVOICE]} invoices, {issued[Invoice.Kind.CREDIT_NOTE]} credit notes,"
+            f" {paid} payouts made, {Payout.objects.count() - paid} on their way"
+        )
         for violation in (*books.violations, *money_seen.violations):
             yield f"  VIOLATION {violation.rule} {violation.subject}: {violation.words}"
 

@@ -17,8 +17,8 @@ from django.db.models import Min
 
 from adplatform.campaigns.models import Campaign
 from adplatform.core import clock
-from adplatform.demo import month
-from adplatform.demo.build import Market, build
+from adplatform.demo import month, paperwork
+from adplatform.demo.build import OPERATOR, SECOND_OPERATOR, Market, build, person
 from adplatform.demo.catalogue import market
 from adplatform.demo.compare import Standing, compare
 from adplatform.demo.history import History
@@ -97,6 +97,11 @@ class Command(BaseCommand):
         history = History(plan=plan, truth=truth, market=built, seed=SEED, scale=SCALE)
         lived = month.live(history, starts_at=starts_at, say=self._progress)
         ended_at = starts_at + month.LENGTH
+        paperwork.finish(
+            operator=person(OPERATOR, "Olga Operator"),
+            second=person(SECOND_OPERATOR, "Oskar Operator", is_staff=True),
+            at=ended_at,
+        )
         with running_worker(("default", "gpu")) as worker:
             self._say(f"training and scoring on {worker}")
             runs = {name: self._on_worker(name, ended_at) for name in LAST_JOBS}
