@@ -8,26 +8,26 @@ from adplatform.accounts.models import ApiKey, AuditEntry, Membership, Organisat
 from adplatform.core.admin import ReadOnlyAdmin, ServedAdmin, never
 
 
-class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
+class NewUserForm(AdminUserCreationForm):
     class Meta:
         model = User
         fields = ("email", "name")
 
 
-class UserForm(UserChangeForm):  # type: ignore[type-arg]
+class UserForm(UserChangeForm):
     class Meta:
         model = User
         fields = "__all__"
 
 
-class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
+class MembershipInline(admin.TabularInline):
     model = Membership
     extra = 0
     autocomplete_fields = ["user", "organisation"]
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin):
     add_form, form = NewUserForm, UserForm
     ordering = ["email"]
     list_display = ["email", "name", "is_staff", "is_active", "last_login"]
@@ -58,7 +58,7 @@ class OrganisationAdmin(ServedAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class MembershipAdmin(admin.ModelAdmin):
     list_display = ["user", "organisation", "role", "created_at"]
     list_filter = ["role", "organisation__kind"]
     list_select_related = ["user", "organisation"]

@@ -28,7 +28,7 @@ from adplatform.billing.models import (
 from adplatform.core.admin import ReadOnlyAdmin
 
 
-class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
+class EntryInline(admin.TabularInline):
     model = Entry
     can_delete = False
     extra = 0
@@ -75,7 +75,7 @@ class BalanceAdmin(ReadOnlyAdmin):
 
 
 @admin.register(TaxRate)
-class TaxRateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TaxRateAdmin(admin.ModelAdmin):
     list_display = ["country", "valid_from", "rate_bp"]
     list_filter = ["country"]
 
@@ -122,7 +122,7 @@ class CreditLimitAdmin(ReadOnlyAdmin):
     list_select_related = ["organisation", "proposed_by", "approved_by"]
 
 
-class InvoiceLineInline(admin.TabularInline):  # type: ignore[type-arg]
+class InvoiceLineInline(admin.TabularInline):
     model = InvoiceLine
     can_delete = False
     extra = 0
@@ -138,7 +138,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     exclude = ["sealed_buyer", "buyer_sha256"]
 
 
-class PayoutInline(admin.TabularInline):  # type: ignore[type-arg]
+class PayoutInline(admin.TabularInline):
     model = Payout
     exclude = ["sealed_account", "account_sha256"]
     can_delete = False

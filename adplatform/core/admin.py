@@ -23,7 +23,7 @@ def never(*_: object, **__: object) -> bool:
     return False
 
 
-class LongTablePaginator(Paginator):  # type: ignore[type-arg]
+class LongTablePaginator(Paginator):
     """Takes PostgreSQL's own estimate for the length of a long table that nothing filters; counts otherwise."""
 
     @cached_property
@@ -39,7 +39,7 @@ class LongTablePaginator(Paginator):  # type: ignore[type-arg]
         return super().count
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(admin.ModelAdmin):
     """Facts, books, statistics and the audit trail: shown, never edited. The database refuses it as well."""
 
     show_full_result_count = False
@@ -49,7 +49,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     has_add_permission = has_change_permission = has_delete_permission = never
 
 
-class ServedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ServedAdmin(admin.ModelAdmin):
     """Records that ads are served from: a change reaches the servers through the outbox, as from any other page.
 
     Nothing is deleted, since facts and books refer to it; archive or deactivate instead.

@@ -63,7 +63,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ConversionAction)
-class ConversionActionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ConversionActionAdmin(admin.ModelAdmin):
     list_display = ["name", "organisation", "click_window_days", "view_window_days", "default_value_micros"]
     list_select_related = ["organisation"]
     search_fields = ["name", "organisation__name"]
