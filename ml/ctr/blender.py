@@ -15,7 +15,7 @@ import numpy as np
 
 from ml import artifacts
 from ml.ctr.features import NAMES, RISING
-from ml.schema import Column, Floats, Mask, Vectors
+from ml.schema import Column, Floats, Vectors
 
 FILE = "blender.txt"
 MOST_TREES = 100
@@ -112,26 +112,6 @@ def train_blender(
     data = _Data(X, y, weight, list(names), chosen | dict(parameters or {}))
     stopped = _stopped(data, order[:cut], order[cut:], most_trees, PATIENCE_TREES)
     return _fit(data, order, stopped.trees) if refit else stopped
-
-
-def train_twice(
-    X: Vectors,
-    y: Floats,
-    *,
-    held: Mask,
-    weight: Floats,
-    seed: int,
-    names: Sequence[str],
-    rising: frozenset[str],
-    most_trees: int,
-    patience: int,
-    parameters: Mapping[str, Any],
-) -> tuple[Blender, Blender]:
-    """(fitted without the held rows, which chose its number of trees; as many trees fitted on all rows)."""
-    chosen = _parameters(X, names, rising, frozenset(), seed=seed, num_threads=1)
-    data = _Data(X, y, weight, list(names), chosen | dict(parameters))
-    stopped = _stopped(data, np.flatnonzero(~held), np.flatnonzero(held), most_trees, patience)
-    return stopped, _fit(data, np.arange(len(X)), stopped.trees)
 
 
 @dataclass(frozen=True)

@@ -12,31 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.ctr.blender import Blender, train_twice
 from ml.ctr.calibrate import freshest_level
 from ml.schema import Floats, Ints, Vectors
 from ml.table import level
 from ml.table.competition import competition, only_competing_texts
 from ml.table.reading import Rows, TableError
+from ml.table.slates import Rivalry, relative_to_group
 from ml.table.texts import rival_scores, text_scores
+from ml.table.trees import grow
 from ml.table.walk import folds_of, history_features
 from ml.text.encoder import Encoder
 from ml.text.rivals import DEPTHS
+from ml.text.train import sigmoid
 
 LATEST_SHARE = 0.15
-MOST_TREES, PATIENCE_TREES = 400, 10
-# Chosen on parts of the training rows of three public sets: as good as 31 leaves in small steps over all features, at
-# a third of the cost.
-TREES = {
-    "learning_rate": 0.1,
-    "num_leaves": 15,
-    "feature_fraction": 0.5,
-    "max_bin": 63,
-    "bin_construct_sample_cnt": 20_000,
-    "enable_bundle": False,
-    "force_row_wise": False,
-    "force_col_wise": True,
-}
+ROWS_OF_IMPORTANCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -129,22 +119,15 @@ def _side_by_side(parts: list[Floats]) -> Floats:
 
 
 def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
-    """Where rows compete in groups: each feature less its mean over the group."""
+    """Where rows compete in groups: each feature less its mean over the group, unless it is the same for all of it."""
     if rows.group is None or only_competing_texts(rows):
         return matrix
-    size = np.bincount(rows.group)[rows.group]
-    relative = matrix.X.copy(order="F")
-    for column in range(matrix.X.shape[1]):
-        known = ~np.isnan(matrix.X[:, column])
-        count = np.bincount(rows.group[known], minlength=int(rows.group.max()) + 1)
-        total = np.bincount(
-            rows.group[known], weights=matrix.X[known, column], minlength=int(rows.group.max()) + 1
-        )
-        relative[:, column] -= (total / np.maximum(count, 1))[rows.group]
-    relative[size < 2] = np.nan
-    names = [*matrix.names, *(f"{name}_in_group" for name in matrix.names)]
-    rising = matrix.rising | {f"{name}_in_group" for name in matrix.rising}
-    return _Matrix(_side_by_side([matrix.X, relative]), names, frozenset(rising), matrix.history_seconds)
+    named = zip(matrix.names, matrix.X.T, strict=True)
+    found = {name: relative_to_group(column, rows.group) for name, column in named}
+    relative = {f"{name}_in_group": column for name, column in found.items() if column is not None}
+    rising = matrix.rising | {name for name in relative if name.removesuffix("_in_group") in matrix.rising}
+    columns = np.concatenate([matrix.X.T, [*relative.values()]]) if relative else matrix.X.T
+    return _Matrix(columns.T, [*matrix.names, *relative], frozenset(rising), matrix.history_seconds)
 
 
 def _competition(rows: Rows, matrix: _Matrix) -> _Model:
@@ -154,34 +137,41 @@ def _competition(rows: Rows, matrix: _Matrix) -> _Model:
 
 
 def _trees(rows: Rows, matrix: _Matrix, held: Ints, seed: int) -> _Model:
-    """LightGBM over everything; the number of trees is chosen on the held rows, then all rows are fitted."""
+    """Trees over everything, then, where rows compete, what each takes from the others."""
     train = np.flatnonzero(~rows.is_test & (rows.weight > 0))
-    numbers = {name: f"f{place}" for place, name in enumerate(matrix.names)}
-    first, final = train_twice(
-        _rows_of(matrix, train),
-        rows.rate[train],
-        held=np.isin(train, held),
+    features = _rows_of(matrix, train)
+    first, final = grow(
+        features,
+        matrix.names,
+        matrix.rising,
+        rate=rows.rate[train],
         weight=rows.weight[train],
+        held=np.isin(train, held),
         seed=seed,
-        names=list(numbers.values()),
-        rising=frozenset(numbers[name] for name in matrix.rising),
-        most_trees=MOST_TREES,
-        patience=PATIENCE_TREES,
-        parameters=TREES,
+        may_start=rows.time is not None,  # out of fold, test rows count one fold more than any training row
     )
+    told = first.log_odds(_rows_of(matrix, held))
+    rivalry = None
+    if rows.group is not None:
+        rivalry = Rivalry.learn(told, rows.rate[held], rows.weight[held], rows.group[held])
 
-    def predict(model: Blender, wanted: Ints) -> Floats:
-        return model.predict(_rows_of(matrix, wanted))
+    def probability(log_odds: Floats, wanted: Ints) -> Floats:
+        if rivalry is not None and rows.group is not None:
+            log_odds = rivalry.apply(log_odds, rows.group[wanted])
+        return sigmoid(log_odds)
 
     held_out = np.full(len(rows), np.nan)
-    held_out[held] = predict(first, held)
-    names = {number: name for name, number in numbers.items()}
-    importance = {names[number]: gain for number, gain in final.importance().items()}
-    return _Model(held_out, lambda wanted: predict(final, wanted), importance)
+    held_out[held] = probability(told, held)
+    importance = final.importance(features[:, :: max(1, len(train) // ROWS_OF_IMPORTANCE)])
+    return _Model(
+        held_out,
+        lambda wanted: probability(final.log_odds(_rows_of(matrix, wanted)), wanted),
+        {matrix.names[place]: share for place, share in importance.items()},
+    )
 
 
 def _rows_of(matrix: _Matrix, wanted: Ints) -> Vectors:
-    return matrix.X.T[:, wanted].astype(np.float32).T
+    return matrix.X.T[:, wanted].astype(np.float32)
 
 
 def _latest(rows: Rows, seed: int) -> Ints:
