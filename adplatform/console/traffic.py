@@ -62,13 +62,18 @@ def _funnel(validity: quality.Validity) -> list[tuple[str, int, float]]:
     ]
 
 
-def _later(impressions: quality.Validity, clicks: quality.Validity) -> list[tuple[str, int, int]]:
-    """(reason, impressions, clicks) of what was counted first and found invalid afterwards."""
-    reasons = sorted({*impressions.later, *clicks.later})
-    return [
-        (quality.unbilled_words(reason), impressions.later.get(reason, 0), clicks.later.get(reason, 0))
-        for reason in reasons
+def _later(impressions: quality.Validity, clicks: quality.Validity) -> list[tuple[str, int, int, int]]:
+    """(reason, impressions, clicks, micros given back) of what was counted first and found invalid afterwards, most first."""
+    rows = [
+        (
+            quality.unbilled_words(reason),
+            impressions.later.get(reason, 0),
+            clicks.later.get(reason, 0),
+            impressions.returned.get(reason, 0) + clicks.returned.get(reason, 0),
+        )
+        for reason in {*impressions.later, *clicks.later}
     ]
+    return sorted(rows, key=lambda row: (-row[1] - row[2], row[0]))
 
 
 def _worded(validity: quality.Validity) -> list[tuple[str, int, float]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-VERSION = 1  # of the rules: raised whenever one of them comes to mean something else
+VERSION = 2  # of the rules: raised whenever one of them comes to mean something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Thresholds:
     regular_clicks: float = 6  # from so many clicks on ...
     gap_variation: float = 0.1  # ... the gaps between a person's differ more (deviation / mean) ...
     dwell_variation: float = 0.05  # ... and so do the times from seeing to clicking
+    # Clicks of who is shown one ad in a day, without the view that the tag would have measured, of a slot, of a campaign or
+    # of all: invalid from this many on ...
+    newcomers: float = 5
+    newcomers_times: float = 3  # ... beyond this many times the share of who is shown more
+    view_seconds: float = 2  # a click so long after rendering should have had a view before it
 
 
 def thresholds(given: Mapping[str, float]) -> Thresholds:

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     ADDRESS_BURST = "address_burst"  # one address or network clicks much in a short time
     CLICK_RATE = "click_rate"  # clicks on most of what it is shown
     REGULAR = "regular"  # clicks like a clock
+    NEWCOMERS = "newcomers"  # one of too many who are seen once, click, and had nothing in view
     # what costs nothing for other causes
     PAID_BY_CLICK = "paid_by_click"  # an impression of an ad that pays for clicks
     PAID_BY_IMPRESSION = "paid_by_impression"  # a click on an ad that pays for impressions
@@ -64,7 +65,7 @@ GENERAL = frozenset(
 SOPHISTICATED = frozenset(
     {
         *(Reason.FROM_THE_FUTURE, Reason.TOO_FAST, Reason.OWN, Reason.UNSEEN, Reason.REPEATED),
-        *(Reason.ADDRESS_BURST, Reason.CLICK_RATE, Reason.REGULAR),
+        *(Reason.ADDRESS_BURST, Reason.CLICK_RATE, Reason.REGULAR, Reason.NEWCOMERS),
     }
 )
 # What the ads role may say of who asks, and the tag of the place.

@@ -19,12 +19,16 @@ from adplatform.insights.metrics import Range
 @dataclass(frozen=True, slots=True)
 class Validity:
     """Events of one kind as they stand now: how many are billed, and the others by reason. `later` counts, by reason,
-    those among them that were counted first and found invalid afterwards; `returned_micros` is what these had cost."""
+    those among them that were counted first and found invalid afterwards; `returned` is what these had cost, in micros."""
 
     billable: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     later: dict[str, int] = field(default_factory=dict)
-    returned_micros: int = 0
+    returned: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def returned_micros(self) -> int:
+        return sum(self.returned.values())
 
     @property
     def events(self) -> int:
@@ -76,16 +80,16 @@ def _by_validity(model: type[Event], range: Range, currency: str) -> Validity:
     for is_billable, reason, n in counted.annotate(n=Count("decision_id")):
         billable += n if is_billable else 0
         reasons[reason] += 0 if is_billable else n
-    later, returned = Counter[str](), 0
+    later, returned = Counter[str](), Counter[str]()
     for reason, first, n, micros in _found_later(kind, served):
         later[reason] += n
         reasons[reason] += n
-        returned += micros
+        returned[reason] += micros
         billable -= n if first is None else 0
         reasons[first or ""] -= 0 if first is None else n
     reasons.update(_refused(kind, range))
     return Validity(
-        billable, {reason: n for reason, n in reasons.items() if reason and n}, dict(later), returned
+        billable, {reason: n for reason, n in reasons.items() if reason and n}, dict(later), dict(returned)
     )
 
 
@@ -126,6 +130,7 @@ UNBILLED = {
     Reason.ADDRESS_BURST: gettext_lazy("Many clicks from one address or network"),
     Reason.CLICK_RATE: gettext_lazy("Clicks on most of what it is shown"),
     Reason.REGULAR: gettext_lazy("Clicks like a clock"),
+    Reason.NEWCOMERS: gettext_lazy("One of too many who came once and clicked unseen"),
     Reason.PAID_BY_CLICK: gettext_lazy("The ad pays for clicks, not impressions"),
     Reason.PAID_BY_IMPRESSION: gettext_lazy("The ad pays for impressions, not clicks"),
     Reason.FREE: gettext_lazy("Views cost nothing"),

@@ -102,6 +102,28 @@ def test_a_clock_is_recognised_by_its_gaps(events) -> None:
     assert filtered(events, *filler, *(event for pair in visits for event in pair)) == {"regular": 6}
 
 
+def test_newcomers_who_click_on_what_they_had_not_in_view_are_too_many_in_one_place(events) -> None:
+    ad, other = served(), served()  # two slots, two campaigns
+    home = lambda n: n.to_bytes(4, "big") * 2  # noqa: E731
+
+    def person(n: int, one: Served, *, is_viewed: bool, pages: int) -> list[TokenEvent]:
+        pages_shown = [shown(one, 40 * n + 3 * page, origin=home(n)) for page in range(pages)]
+        first = pages_shown[0]
+        view = TokenEvent(
+            "view", first.served, first.occurred_at + timedelta(seconds=1.5), "", home(n), "display50"
+        )
+        return [*pages_shown, *([view] if is_viewed else []), clicked(first, 3.0 + n % 7)]
+
+    regulars = [person(n, (ad, other)[n % 2], is_viewed=n % 20 != 0, pages=3) for n in range(1, 101)]
+    once = [person(n, (ad, other)[n % 2], is_viewed=n % 20 != 0, pages=1) for n in range(101, 151)]
+    records = [event for one in regulars + once for event in one]
+    assert filtered(events, *records) == {}  # one view in twenty is lost, of newcomers' as of others'
+    bots = [person(n, ad, is_viewed=False, pages=1) for n in range(151, 171)]
+    found = filtered(events, *(event for one in bots for event in one))
+    assert found == {"newcomers": 22}  # and the two persons whose views were lost
+    assert filtered(events) == {}
+
+
 def test_a_click_on_a_place_that_nobody_sees_shares_its_reason(events) -> None:
     impression = shown(served(), 0, seen="stacked")
     assert filtered(events, impression, clicked(impression, 5)) == {"stacked": 1}
