@@ -15,12 +15,13 @@ All but manual CPM pay for clicks, at most the worth of a click (the same withou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .types import Bid, BidStrategy, Candidate, FloatArray, IntArray, Scores
+from .native import kernels
+from .types import Bid, BidStrategy, BoolArray, Candidate, FloatArray, IntArray, Scores
 
 if TYPE_CHECKING:
     from .candidates import CandidateSet
@@ -61,13 +62,15 @@ def bid_for(candidate: Candidate, *, pctr: float, pcvr: float) -> Bid:
 class Bids:
     """Bids of many candidates: `ecpm` is `worth · rate`, unrounded, with rate 1 for 'cpm' (worth per
     1,000 impressions) and pCTR · 1000 for 'cpc' (worth per click). `most` is the highest charge of one
-    billable event; `unpaced` is the eCPM with pace 1."""
+    billable event; `unpaced` is the eCPM with pace 1; `unfit`: how many have no usable prediction, bid below the least that
+    was asked for, or could not be charged."""
 
     worth: FloatArray
     rate: FloatArray
     ecpm: FloatArray
     unpaced: FloatArray
     most: IntArray
+    unfit: int
 
 
 def unpaced_worth(fixed: CandidateSet, rows: IntArray) -> FloatArray:
@@ -84,8 +87,19 @@ def needed_micros(fixed: CandidateSet, pace: FloatArray) -> IntArray:
     return np.maximum(np.where(fixed.wants_conversions, 1, most), 1)
 
 
-def bids_for(fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArray) -> Bids:
-    """`bid_for` over rows of a candidate set; `pace` has one value per row of the set."""
+def usable(scores: Scores, bids: Bids) -> BoolArray:
+    """Of each candidate whether its prediction is one."""
+    probable = (scores.pctr > 0) & (scores.pctr < 1)
+    return np.asarray(probable & np.isfinite(scores.sd) & np.isfinite(bids.ecpm), np.bool_)
+
+
+def bids_for(
+    fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArray, least: float = 1.0
+) -> Bids:
+    """`bid_for` over rows of a candidate set; `pace` has one value per row of the set, `least` is the lowest eCPM that
+    stands."""
+    if kernels is not None:
+        return _natively(fixed, rows, scores, pace, least)
     multiplier = np.minimum(np.maximum(pace[rows], 0.0), fixed.pace_limit[rows])
     clicks = fixed.pays_per_click[rows]
     pcvr = np.where(fixed.wants_conversions[rows], scores.pcvr, 1.0)
@@ -93,7 +107,31 @@ def bids_for(fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArr
     worth = multiplier * unit * pcvr
     rate = np.where(clicks, scores.pctr * 1000, 1.0)
     most = np.floor(np.where(clicks, worth, worth / 1000)).astype(np.int64)
-    return Bids(worth, rate, worth * rate, unit * pcvr * rate, most)
+    bids = Bids(worth, rate, worth * rate, unit * pcvr * rate, most, 0)
+    fit = usable(scores, bids) & (bids.ecpm >= least) & (most >= 1)
+    return replace(bids, unfit=len(rows) - int(np.count_nonzero(fit)))
+
+
+def _natively(fixed: CandidateSet, rows: IntArray, scores: Scores, pace: FloatArray, least: float) -> Bids:
+    size = len(rows)
+    found, most = np.empty((4, size)), np.empty(size, np.int64)
+    unfit = kernels.bids(
+        rows,
+        pace,
+        fixed.pace_limit,
+        fixed.unit_micros,
+        fixed.pays_per_click,
+        fixed.wants_conversions,
+        scores.pctr,
+        scores.pcvr,
+        scores.sd,
+        size,
+        least,
+        found,
+        most,
+    )
+    worth, rate, ecpm, unpaced = found
+    return Bids(worth, rate, ecpm, unpaced, most, unfit)
 
 
 def shade(value_micros: float, market_micros: FloatArray) -> float:

@@ -3,6 +3,7 @@ that a rule over 10,000 candidates is one AND. A property test holds both equal.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,10 +16,10 @@ from .eligibility import fitting
 from .indexing import SCOPES, counter_key, excluded, included
 
 # Bitmaps belong to this vocabulary: they may be imported from here.
-from .postings import Arrays, Holders, Kept, Postings, RowsBy, bitmaps_kept, bits_at, from_packed
+from .postings import KEPT_VALUES, Arrays, Holders, Kept, Postings, RowsBy, bitmaps_kept, bits_at, from_packed
 from .postings import bits_of as bits_of  # noqa: PLC0414
 from .postings import rows_of as rows_of  # noqa: PLC0414
-from .types import AdRequest, Candidate, NoAd, Refused, Seen, Slot, Taken
+from .types import AdRequest, Candidate, IntArray, NoAd, Refused, Seen, Slot, Taken
 
 Verdict = tuple[NoAd, int]
 
@@ -230,26 +231,31 @@ class _Caps:
         self._windows = {seconds: number for number, seconds in enumerate(arrays["caps.windows"].tolist())}
         self._limits = arrays["caps.limits"]
         self._never = bits_at((arrays["caps.never"],), size)
+        self._ranges = Kept(KEPT_VALUES)
 
     def reached(self, seen: Seen, taken: Taken) -> int:
         if not len(self._keys):
             return self._never
-        counters: list[int] = []
-        counts: list[int] = []
-        for (scope, id, window_seconds), count in self._counted(seen, taken).items():
-            window, level = self._windows.get(window_seconds), _SCOPE.get(scope)
-            if window is not None and level is not None:
-                counters.append(counter_key(id, level, window))
-                counts.append(count)
-        if not counters:
-            return self._never
-        first = np.array(counters, np.int64)
-        # Limits up to the count, by their number: nobody who asks for less than the next one is left.
-        after = first + np.searchsorted(self._limits, counts, side="right")
-        begin, end = np.searchsorted(self._keys, np.stack((first, after)))
-        met = np.flatnonzero(end > begin)
-        reached = [self._rows[begin[one] : end[one]] for one in met.tolist()]
+        reached: list[IntArray] = []
+        known = self._ranges
+        for counter, count in self._counted(seen, taken).items():
+            found = known.get(counter)
+            if found is None:
+                found = known.keep(counter, self._range(counter))
+            limits, rows = found
+            if limits and limits[0] <= count:
+                reached.append(rows[: bisect_right(limits, count)])
         return self._never | bits_at(reached, self._size) if reached else self._never
+
+    def _range(self, counter: tuple[str, int, int]) -> tuple[list[int], IntArray]:
+        """The limits that are asked for of a counter, from the lowest, and the row that asks for each."""
+        scope, id, window_seconds = counter
+        window, level = self._windows.get(window_seconds), _SCOPE.get(scope)
+        if window is None or level is None:
+            return [], self._rows[:0]
+        first = counter_key(id, level, window)
+        begin, end = np.searchsorted(self._keys, (first, first + len(self._limits))).tolist()
+        return self._limits[self._keys[begin:end] - first].tolist(), self._rows[begin:end]
 
     def _counted(self, seen: Seen, taken: Taken) -> Mapping[tuple[str, int, int], int]:
         """Impressions by counter, what stands in the answer included."""

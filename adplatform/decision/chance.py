@@ -70,13 +70,27 @@ def normals() -> npt.NDArray[np.float64]:
 
 
 @cache
+def bank(draws: int) -> npt.NDArray[np.float32]:
+    """The bank in single precision, its beginning again at its end, so that a stretch of `draws` fits everywhere."""
+    narrow = normals().astype(np.float32)  # seven digits of a random number are plenty, and half the work
+    return np.concatenate([narrow, narrow[: draws - 1]])
+
+
+@cache
 def _windows(draws: int) -> npt.NDArray[np.float32]:
-    bank = normals().astype(np.float32)  # seven digits of a random number are plenty, and half the work
-    return np.lib.stride_tricks.sliding_window_view(np.concatenate([bank, bank[: draws - 1]]), draws)
+    return np.lib.stride_tricks.sliding_window_view(bank(draws), draws)
 
 
-def noise(seed: int, ids: npt.NDArray[np.int64], draws: int) -> npt.NDArray[np.float32]:
-    """Standard normal numbers, one row of `draws` per id: a stretch of the bank that starts where seed
-    and id say."""
-    starts = (mixed(seed, ids) & np.uint64(_NORMALS - 1)).astype(np.int64)
+def starts(seed: int, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where in the bank the noise of each id begins."""
+    return (mixed(seed, ids) & np.uint64(_NORMALS - 1)).astype(np.int64)
+
+
+def noise(starts: npt.NDArray[np.int64], draws: int) -> npt.NDArray[np.float32]:
+    """Standard normal numbers, one row of `draws` for each start."""
     return _windows(draws)[starts]
+
+
+def normal(starts: npt.NDArray[np.int64], draw: int, draws: int) -> npt.NDArray[np.float32]:
+    """One column of `noise`."""
+    return bank(draws)[starts + draw]

@@ -15,11 +15,11 @@ import numpy as np
 
 from . import chance, floors, variety
 from .auction import click_charge_micros, impression_charge_micros
-from .bidding import Bids, bids_for, needed_micros
+from .bidding import Bids, bids_for, needed_micros, usable
 from .bitmaps import bits_of, rows_of
 from .candidates import CandidateSet
 from .explanation import explained
-from .exploration import Choice, choose, tapered, tie_order
+from .exploration import Choice, choose, tapered, tie_ordered
 from .pricing import price_micros
 from .rules import RuleIndex
 from .shortlist import Shortlist, base_value, chosen
@@ -195,19 +195,18 @@ class _Run:
     def rank(self, slot: Slot, seed: int) -> _Ranked:
         """Eligible, retrieved, scored, with a bid of at least the floor."""
         rows, refused = self.eligible(slot, seed)
-        rows = rows[tie_order(self.fixed.creative_id[rows], seed)]
+        rows = tie_ordered(rows, self.fixed.creative_id, seed)
         scores = self.scorer.score(self.request, slot, Candidates(self.fixed, rows))
-        bids = bids_for(self.fixed, rows, scores, self.pace)
+        least = max(slot.floor_micros, 1)
+        bids = bids_for(self.fixed, rows, scores, self.pace, least)
         ruled = None if self.rules is None else self.rules.factors(rows, slot, self.request.at)
         varied = variety.factors(self.fixed, rows, slot.variety, self.seen)
         alive = np.ones(len(rows), np.bool_)
         nothing = np.zeros(len(rows))
         factor = variety.together(ruled, varied)
         field = _Ranked(rows, scores, bids, factor, varied, alive, refused, nothing.copy(), nothing)
-        usable = (scores.pctr > 0) & (scores.pctr < 1) & np.isfinite(scores.sd) & np.isfinite(bids.ecpm)
-        least = max(slot.floor_micros, 1)
-        if not (usable & (bids.ecpm >= least) & (bids.most >= 1)).all():
-            field.refuse(NoAd.NO_SCORE, ~usable)
+        if bids.unfit:
+            field.refuse(NoAd.NO_SCORE, ~usable(scores, bids))
             field.refuse(NoAd.BELOW_FLOOR, ~(bids.unpaced >= least))
             field.refuse(NoAd.PACED_OUT, ~(bids.ecpm >= least))
             field.refuse(NoAd.BELOW_FLOOR, bids.most < 1)
@@ -245,8 +244,8 @@ class _Run:
             else shortlist.base[rows]
         )
         lift = self.scorer.lift(self.request, slot, Candidates(fixed, rows))
-        clicks = fixed.pays_per_click[rows]
-        return rows[chosen(base + lift * clicks, clicks, fixed.creative_id[rows], self.ranked)]
+        clicks = fixed.pays_per_click
+        return chosen(rows, base + lift * clicks[rows], clicks, fixed.creative_id, self.ranked)
 
     def keep_apart(self, slot: Slot, field: _Ranked) -> None:
         """After a pick: no creative twice, competitors apart, caps counted with what stands already."""

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import chance
+from .native import kernels
 from .types import BoolArray, FloatArray, IntArray
 
 _Real = TypeVar("_Real", np.float32, np.float64)
@@ -73,19 +74,14 @@ def choose(
 ) -> Choice:
     """Pick one of n candidates. A score is worth · pCTR · 1000 for who pays per click, worth otherwise.
 
-    Candidates must stand in `tie_order`: equal scores go to whoever stands first.
+    Candidates must stand in the order of `tie_ordered`: equal scores go to whoever stands first.
     """
-    odds, noise = np.log(pctr / (1 - pctr)), chance.noise(seed, ids, draws)
-    sampled = sampled_pctr(odds, sd, noise)
-    scores = sampled * 1000
-    scores *= worth.astype(np.float32)[:, None]
-    mean = worth * (pctr * 1000)
-    if (views := (~pays_per_click).nonzero()[0]).size:
-        scores[views] = worth[views, None]
-        mean[views] = worth[views]
-    winners = scores.argmax(axis=0)
-    size = len(ids)
-    won = np.bincount(winners, minlength=size) / draws
+    size, odds = len(ids), np.log(pctr / (1 - pctr))
+    mean = np.where(pays_per_click, worth * (pctr * 1000), worth)
+    drawn = _drawn(
+        ids=ids, worth=worth, odds=odds, sd=sd, pays_per_click=pays_per_click, seed=seed, draws=draws
+    )
+    won = drawn.won / draws
     best = int(mean.argmax())
     share = _affordable(won, mean, float(mean[best]), epsilon, budget)
     propensity = (1 - epsilon) * share * won + epsilon / size
@@ -95,9 +91,9 @@ def choose(
     taken = chance.mix(seed, _DRAW) % draws
     if takes_draw or is_uniform:
         # In double precision: prices follow from this draw.
-        believed = _logistic(odds + sd * noise[:, taken])
+        believed = _logistic(odds + sd * chance.normal(drawn.starts, taken, draws))
         score = np.where(pays_per_click, worth * (believed * 1000), worth)
-        leader = int(winners[taken])
+        leader = int(drawn.winner[taken])
     else:
         believed, score, leader = pctr, mean, best
     chosen = chance.mix(seed, _UNIFORM) % size if is_uniform else leader
@@ -105,6 +101,40 @@ def choose(
     if order[0] != chosen:
         order = np.concatenate([[chosen], order[order != chosen]])
     return Choice(chosen, is_uniform, propensity, believed, order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """`won`: how many each candidate wins; `winner`: of each; `starts`: where each candidate's noise begins."""
+
+    won: FloatArray
+    winner: IntArray | npt.NDArray[np.int32]
+    starts: IntArray
+
+
+def _drawn(
+    *,
+    ids: IntArray,
+    worth: FloatArray,
+    odds: FloatArray,
+    sd: FloatArray,
+    pays_per_click: BoolArray,
+    seed: int,
+    draws: int,
+) -> _Draws:
+    size = len(ids)
+    if kernels is not None and draws <= DRAWS:
+        won, wins, starts = np.empty(size), np.empty(draws, np.int32), np.empty(size, np.int64)
+        columns = (ids, worth, odds, sd, pays_per_click)
+        kernels.wins(*columns, size, seed, draws, chance.bank(draws), starts, won, wins)
+        return _Draws(won, wins, starts)
+    starts = chance.starts(seed, ids)
+    scores = sampled_pctr(odds, sd, chance.noise(starts, draws)) * 1000
+    scores *= worth.astype(np.float32)[:, None]
+    views = (~pays_per_click).nonzero()[0]
+    scores[views] = worth[views, None]
+    winner = scores.argmax(axis=0)
+    return _Draws(np.bincount(winner, minlength=size).astype(np.float64), winner, starts)
 
 
 def _affordable(won: FloatArray, mean: FloatArray, most: float, epsilon: float, budget: float) -> float:
@@ -130,7 +160,12 @@ def _logistic(odds: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
     return np.divide(1, odds, out=odds)
 
 
-def tie_order(ids: IntArray, seed: int) -> IntArray:
-    """An order of candidates that depends on their ids and the seed alone: who wins a tie is fixed for
-    a decision, and fair over decisions."""
-    return chance.mixed(chance.mix(seed, _TIES), ids).argsort(kind="stable")
+def tie_ordered(rows: IntArray, ids: IntArray, seed: int) -> IntArray:
+    """Rows in an order that depends on their ids (`ids` has one per row of the set) and the seed alone: who wins a tie
+    is fixed for a decision, and fair over decisions."""
+    word = chance.mix(seed, _TIES)
+    if kernels is None:
+        return rows[chance.mixed(word, ids[rows]).argsort(kind="stable")]
+    found = np.empty(len(rows), np.int64)
+    kernels.tie_ordered(rows, ids, len(rows), word, found)
+    return found

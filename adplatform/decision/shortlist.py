@@ -14,10 +14,13 @@ cells, Jégou, Douze, Schmid 2011, whose lists are in the order of a part of the
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from .bidding import unpaced_worth
 from .candidates import CandidateSet
+from .native import kernels
 from .postings import flags_of
 from .types import BoolArray, FloatArray, IntArray
 
@@ -43,14 +46,26 @@ class Shortlist:
     def narrowed(self, eligible: int, ranked: int, lifts: FloatArray | None = None) -> IntArray:
         """Eligible rows, many for each place in the ranking, of those who promise most. `lifts`: of each topic by the
         request."""
-        flags = flags_of(eligible, len(self.base))
         share = eligible.bit_count() / len(self.base)
+        marks = _Marks(eligible, len(self.base))
         return np.concatenate(
             [
-                self._clicks.best(flags, LOOKED_AT * ranked, share, lifts),
-                self._views.best(flags, 2 * (ranked // CPM_SHARE), share, None),
+                self._clicks.best(marks, LOOKED_AT * ranked, share, lifts),
+                self._views.best(marks, 2 * (ranked // CPM_SHARE), share, None),
             ]
         )
+
+
+class _Marks:
+    """Who is eligible, in the two forms that it is read in."""
+
+    def __init__(self, eligible: int, size: int) -> None:
+        self.packed = eligible.to_bytes((size + 7) // 8, "little")
+        self._eligible, self._size = eligible, size
+
+    @cached_property
+    def flags(self) -> BoolArray:
+        return flags_of(self._eligible, self._size)
 
 
 class _Stretches:
@@ -62,15 +77,18 @@ class _Stretches:
         self._rows = rows[order]
         starts, ends = _stretches(group[order])
         self._starts, self._sizes = starts, ends - starts
-        self._topic = group[order][starts]
+        self._topic = group[order][starts].astype(np.int64)
         self._promise = base[self._rows[starts]]  # of a stretch's best
 
-    def best(self, flags: BoolArray, wanted: int, share: float, lifts: FloatArray | None) -> IntArray:
-        """At least `wanted` flagged rows, where there are as many; `share` of all are flagged."""
+    def best(self, marks: _Marks, wanted: int, share: float, lifts: FloatArray | None) -> IntArray:
+        """At least `wanted` eligible rows, where there are as many; `share` of all are eligible."""
+        needed = wanted / max(share, _LEAST)
+        if kernels is not None:
+            return self._natively(marks.packed, wanted, needed, lifts)
         promise = self._promise if lifts is None else self._promise + lifts[self._topic]
         order = (-promise).argsort(kind="stable")
         sizes = self._sizes[order]
-        reach, needed = sizes.cumsum(), wanted / max(share, _LEAST)
+        reach, flags = sizes.cumsum(), marks.flags
         while True:
             taken = min(int(reach.searchsorted(needed)) + 1, len(order))
             found = self._rows[_places(self._starts[order[:taken]], sizes[:taken], reach[:taken])]
@@ -78,6 +96,13 @@ class _Stretches:
             if len(found) >= wanted or taken == len(order):
                 return found
             needed *= 2
+
+    def _natively(self, eligible: bytes, wanted: int, needed: float, lifts: FloatArray | None) -> IntArray:
+        found = np.empty(len(self._rows), np.int64)
+        stretches = (self._starts, self._sizes, self._topic, self._promise)
+        size = len(self._starts)
+        count = kernels.narrowed(eligible, *stretches, lifts, self._rows, size, wanted, needed, found)
+        return found[:count]
 
 
 def _places(starts: IntArray, sizes: IntArray, reach: IntArray) -> IntArray:
@@ -106,9 +131,18 @@ def base_value(fixed: CandidateSet, rows: IntArray, standing: FloatArray, pace: 
     return np.where(fixed.pays_per_click[rows], value + standing, value)
 
 
-def chosen(value: FloatArray, pays_per_click: BoolArray, ids: IntArray, ranked: int) -> IntArray:
-    """Positions of the `ranked` best: most by click, a share by view; either side fills what the other leaves. Equal
-    values go to the lower id, so that the order of candidates changes nothing."""
+def chosen(
+    rows: IntArray, value: FloatArray, pays_per_click: BoolArray, ids: IntArray, ranked: int
+) -> IntArray:
+    """The `ranked` best of these rows: most by click, a share by view; either side fills what the other leaves. Equal
+    values go to the lower id, so that the order of candidates changes nothing. In no particular order.
+
+    `value` has one per row asked for, the other columns one per row of the set.
+    """
+    if kernels is not None:
+        found = np.empty(ranked, np.int64)
+        return found[: kernels.chosen(rows, value, pays_per_click, ids, len(rows), ranked, CPM_SHARE, found)]
+    pays_per_click, ids = pays_per_click[rows], ids[rows]
     (clicks,), (views,) = pays_per_click.nonzero(), (~pays_per_click).nonzero()
     of_views = min(len(views), max(ranked // CPM_SHARE, ranked - len(clicks)))
     of_clicks = min(len(clicks), ranked - of_views)
@@ -117,9 +151,7 @@ def chosen(value: FloatArray, pays_per_click: BoolArray, ids: IntArray, ranked: 
         for side, places in ((clicks, of_clicks), (views, of_views))
         if places
     ]
-    found: IntArray = np.concatenate(best)
-    found.sort()
-    return found
+    return rows[np.concatenate(best)]
 
 
 def _best(value: FloatArray, ids: IntArray, places: int) -> IntArray:

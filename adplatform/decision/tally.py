@@ -233,7 +233,7 @@ class _Page:
         }
         if self._late:
             keys, counts = np.unique(np.concatenate(self._late), return_counts=True)
-            for code in np.unique(keys % _CODES).tolist():
+            for code in np.flatnonzero(np.bincount(keys % _CODES)).tolist():
                 here = keys % _CODES == code
                 column = columns.setdefault(code, np.zeros(len(line_items), np.int64))
                 column[keys[here] // _CODES] += counts[here]

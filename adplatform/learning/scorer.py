@@ -98,8 +98,9 @@ class RequestScorer:
         text = self._short_text(slot, aligned, rows)
         if text is None:
             return np.zeros(len(rows))
-        if not (has := aligned.has_vector[rows]).all():
-            text = np.where(has, text, float(text[has].mean()) if has.any() else 0.0)
+        if (unknown := np.isnan(text)).any():
+            known = text[~unknown]
+            text[unknown] = float(known.mean()) if len(known) else 0.0
         return models.first_stage.lift(text)
 
     def score(self, request: AdRequest, slot: Slot, candidates: Candidates) -> Scores:
@@ -140,16 +141,16 @@ class RequestScorer:
     ) -> Vectors:
         """ml.ctr.features.build of `raw`, with the ads' side as it was computed for the view."""
         faded = self._faded(request)
-        ads = features.AdSide.of_rows(
+        numbers = features.MISSING_REQUEST | self._of_request(request, slot, counts.aligned, rows)
+        numbers["text_score"] = text
+        return features.of_ads(
             counts.ads,
             rows,
             counts.overall_rate,
+            numbers,
             creative_faded=faded["creative"],
             line_item_faded=faded["line_item"],
         )
-        numbers = features.MISSING_REQUEST | self._of_request(request, slot, counts.aligned, rows)
-        numbers["text_score"] = text
-        return features.assembled(ads, numbers, size=len(rows))
 
     def _pcvr(
         self, request: AdRequest, slot: Slot, aligned: Aligned, rows: IntArray, text: FloatArray
@@ -239,18 +240,17 @@ class RequestScorer:
         models, u = self._models, self._reader(slot)
         if u is None:
             return np.full(len(rows), np.nan)
-        scores = (models.creatives.vectors[aligned.vector_row[rows]] @ u).astype(np.float64) + models.bias
-        return np.where(aligned.has_vector[rows], scores, np.nan)
+        return aligned.scores(models.creatives.vectors, u, rows, bias=models.bias)
 
     def _short_text(self, slot: Slot, aligned: Aligned, rows: IntArray) -> FloatArray | None:
-        """Text scores in few dimensions, 0 where there is no vector; None where there are none at all."""
+        """Text scores in few dimensions, NaN where there is no vector; None where there are none at all."""
         models, reader = self._models, self._short_reader(slot)
         if reader is not None and models.short is not None:
-            return np.asarray(models.short.take(aligned.vector_row[rows], axis=0) @ reader, np.float64)
+            return aligned.scores(models.short, reader, rows)
         u = self._reader(slot)
         if u is None or len(models.creatives.ids) == 0:
             return None
-        return np.asarray(models.creatives.vectors[aligned.vector_row[rows]] @ u, np.float64)
+        return aligned.scores(models.creatives.vectors, u, rows)
 
     def _short_reader(self, slot: Slot) -> Vectors | None:
         """Who reads, on the few axes; None without them."""

@@ -1,4 +1,4 @@
-"""The `models/` folder of a snapshot, as the ads process holds it: numpy and onnxruntime, no Django, no torch.
+"""The `models/` folder of a snapshot, as the ads process holds it: numpy, no Django, no torch.
 
 Creatives' vectors multiplied by the matcher's W ahead of time (and once more in few dimensions, for the first stage), the
 sites' vectors, the compiled blender, what else was trained beside it. What a request needs of all ads is computed once per
@@ -34,6 +34,7 @@ from ml.ctr import counters, features
 from ml.ctr.first_stage import FILE as FIRST_STAGE
 from ml.ctr.first_stage import FirstStage, axes_of, fallback, topics_of
 from ml.ctr.runtime import CompiledBlender
+from ml.dots import dots
 from ml.online import Belief
 from ml.schema import Floats, Ints, Vectors
 from ml.value.conversion import ConversionModel
@@ -77,6 +78,10 @@ class Aligned:
     vector_row: Ints
     has_vector: Any
     topic: Ints | None  # the last one stands for ads without a vector
+
+    def scores(self, vectors: Vectors, reader: Vectors, rows: Ints, *, bias: float = 0.0) -> Floats:
+        """Of these ads their vectors' scores with the reader's, plus the bias; NaN where there is no vector."""
+        return dots(vectors, reader, self.vector_row, self.has_vector, rows, bias=bias)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def hold(folder: Path, *, passed: Path) -> None:
 
 def _key(folder: Path) -> str:
     """Of these files under these libraries."""
-    libraries = "-".join(metadata.version(name) for name in ("onnxruntime", "lightgbm"))
+    libraries = "-".join(metadata.version(name) for name in ("numpy", "lightgbm"))
     return f"{artifacts.verify(folder).version}-{libraries}"
 
 

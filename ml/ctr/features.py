@@ -15,6 +15,7 @@ import numpy as np
 from ml.artifacts import schema_hash
 from ml.ctr import counters
 from ml.ctr.counters import Raw
+from ml.native import kernels
 from ml.schema import CONTEXT, Column, Floats, Vectors
 
 RAW = ("text_score", *Raw._fields, *CONTEXT)
@@ -68,6 +69,23 @@ _OF_ADS = tuple(name for name in RAW if name.startswith(("creative", "line_item"
 MISSING_REQUEST = {name: value for name, value in _MISSING.items() if name not in _OF_ADS}
 
 
+_PLACES = np.array(
+    [
+        NAMES.index(name)
+        for name in (
+            "text_score",
+            "creative_ctr",
+            "creative_recent_ctr",
+            "creative_log_impressions",
+            "line_item_ctr",
+            "line_item_log_impressions",
+        )
+    ],
+    np.int32,
+)
+_FREQUENCY = NAMES.index("frequency_log")
+
+
 def device_code(device: str | None) -> float:
     """The number of a device class, NaN where it is unknown."""
     return DEVICES.get(device or "", float("nan"))
@@ -93,18 +111,12 @@ class AdSide(NamedTuple):
     overall: Any
 
     def table(self) -> Floats:
-        """All of them but the overall rate, a row each: what `of_rows` picks from at once."""
+        """All of them but the overall rate, a row each: what `of_ads` picks from at once."""
         return np.stack(self[:-1])
 
-    @classmethod
-    def of_rows(
-        cls, table: Floats, rows: Column, overall: Any, *, creative_faded: float, line_item_faded: float
-    ) -> AdSide:
-        """These rows of a `table`, their recent sums multiplied by how much they have faded since."""
-        picked = table[:, rows]
-        picked[4:6] *= creative_faded
-        picked[6:8] *= line_item_faded
-        return cls._make((*picked, overall))
+
+# In the places of a request's ads, where only the request matters.
+_NO_AD: Any = AdSide._make((0.5, 0.5, *(0.0,) * 7))
 
 
 def ad_side(raw: Mapping[str, Any]) -> AdSide:
@@ -142,6 +154,45 @@ def assembled(ads: AdSide, raw: Mapping[str, Any], *, size: int) -> Vectors:
     for place, name in enumerate(NAMES):
         if isinstance(column := columns[name], np.ndarray):
             out[:, place] = column
+    return out
+
+
+def of_ads(
+    table: Floats,
+    rows: Column,
+    overall: float,
+    raw: Mapping[str, Any],
+    *,
+    creative_faded: float,
+    line_item_faded: float,
+) -> Vectors:
+    """`assembled` of these rows of an `AdSide.table`, their recent sums multiplied by how much they have faded since."""
+    if kernels is None:
+        picked = table[:, rows]
+        picked[4:6] *= creative_faded
+        picked[6:8] *= line_item_faded
+        return assembled(AdSide._make((*picked, overall)), raw, size=len(rows))
+    columns = _columns(_NO_AD._replace(overall=overall), raw)
+    constants = np.array(
+        [0.0 if isinstance(columns[name], np.ndarray) else columns[name] for name in NAMES], np.float32
+    )
+    out = np.empty((len(rows), len(NAMES)), np.float32)
+    kernels.features(
+        constants,
+        _PLACES,
+        rows,
+        len(rows),
+        table,
+        table.shape[1],
+        creative_faded,
+        line_item_faded,
+        counters.CREATIVE_STRENGTH,
+        counters.LINE_ITEM_STRENGTH,
+        raw["text_score"],
+        out,
+    )
+    if isinstance(frequency := columns["frequency_log"], np.ndarray):
+        out[:, _FREQUENCY] = frequency
     return out
 
 

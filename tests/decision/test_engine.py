@@ -256,7 +256,9 @@ def test_every_pick_was_eligible_when_it_was_made(world) -> None:
 
 def named(picks, candidates) -> list:
     """Picks without row numbers, and their runners-up by id."""
-    second = [None if one.runner_up_row is None else candidates[one.runner_up_row].creative_id for one in picks]
+    second = [
+        None if one.runner_up_row is None else candidates[one.runner_up_row].creative_id for one in picks
+    ]
     return [
         (replace(pick, row=0, runner_up_row=None), other) for pick, other in zip(picks, second, strict=True)
     ]

@@ -37,7 +37,7 @@ def test_propensities_sum_to_one_and_the_chosen_one_is_positive(seed: int, epsil
 
 def test_propensities_are_shares_of_draws_mixed_with_the_uniform() -> None:
     made = choice(5, epsilon=0.2)
-    odds, noise = np.full(4, np.log(0.01 / 0.99)), chance.noise(5, np.arange(1, 5), DRAWS)
+    odds, noise = np.full(4, np.log(0.01 / 0.99)), chance.noise(chance.starts(5, np.arange(1, 5)), DRAWS)
     sampled = sampled_pctr(odds, np.full(4, 0.5), noise)
     won = np.bincount((np.linspace(1.0, 1.3, 4)[:, None] * sampled).argmax(0), minlength=4)
     assert made.propensity == pytest.approx(0.8 * won / 64 + 0.2 / 4)
@@ -78,8 +78,8 @@ def test_who_pays_per_impression_has_no_uncertain_worth() -> None:
 
 def test_noise_belongs_to_the_candidate_not_to_its_place() -> None:
     ids = np.array([5, 9, 2])
-    mixed_up = chance.noise(3, ids[[2, 0, 1]], 64)
-    assert (chance.noise(3, ids, 64)[[2, 0, 1]] == mixed_up).all()
+    mixed_up = chance.noise(chance.starts(3, ids[[2, 0, 1]]), 64)
+    assert (chance.noise(chance.starts(3, ids), 64)[[2, 0, 1]] == mixed_up).all()
 
 
 def test_the_bank_is_standard_normal_and_never_changes() -> None:
@@ -91,7 +91,7 @@ def test_the_bank_is_standard_normal_and_never_changes() -> None:
 
 
 def test_noise_is_independent_over_draws_and_ids() -> None:
-    noise = chance.noise(7, np.arange(20_000), 8)
+    noise = chance.noise(chance.starts(7, np.arange(20_000)), 8)
     assert noise.mean() == pytest.approx(0, abs=0.01)
     assert noise.std() == pytest.approx(1, abs=0.01)
     assert np.abs(np.corrcoef(noise.T) - np.eye(8)).max() < 0.03

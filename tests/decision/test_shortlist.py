@@ -93,10 +93,11 @@ def test_the_choice_is_full_fair_and_knows_no_order(
 ) -> None:
     value, clicks = np.array([float(one) for one, _ in ads]), np.array([by for _, by in ads])
     ids = np.arange(1, len(ads) + 1)
-    found = set(ids[chosen(value, clicks, ids, ranked)].tolist())
+    found = set(ids[chosen(np.arange(len(ids)), value, clicks, ids, ranked)].tolist())
     assert len(found) == min(ranked, len(ads))
     order = np.array(chance.sample(range(len(ads)), len(ads)))
-    assert set(ids[order][chosen(value[order], clicks[order], ids[order], ranked)].tolist()) == found
+    again = chosen(np.arange(len(ids)), value[order], clicks[order], ids[order], ranked)
+    assert set(ids[order][again].tolist()) == found
     for side in (clicks, ~clicks):  # nobody left out is better than somebody taken of the same side
         out = [value[id - 1] for id in ids[side].tolist() if id not in found]
         taken = [value[id - 1] for id in ids[side].tolist() if id in found]

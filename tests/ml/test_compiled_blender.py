@@ -81,8 +81,12 @@ def test_inputs_exactly_on_a_threshold_take_the_same_side(blender: Blender, fold
 
 
 def branches(blender: Blender) -> list[dict]:
-    nodes = [node for tree in blender.dump()["tree_info"] for node in compiler._walk(tree["tree_structure"])]
-    return [node for node in nodes if "split_feature" in node]
+    found, left = [], [tree["tree_structure"] for tree in blender.dump()["tree_info"]]
+    while left:
+        if "split_feature" in (node := left.pop()):
+            found.append(node)
+            left += [node["left_child"], node["right_child"]]
+    return found
 
 
 def test_the_level_moves_the_odds(blender: Blender, folder: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_no_text_score_comes_from_a_matcher_that_saw_the_row(trained: tuple) -> 
 def test_the_saved_model_serves_the_trained_one(trained: tuple, tmp_path: Path) -> None:
     model = trained[2]
     manifest = model.save(tmp_path)
-    assert set(manifest.files) == {"blender.txt", "blender.onnx", "calibration.json", "first_stage.json"}
+    assert set(manifest.files) == {"blender.txt", "trees.npz", "calibration.json", "first_stage.json"}
     X = np.random.default_rng(0).random((50, len(NAMES))).astype(np.float32)
     served = CompiledBlender.load(tmp_path)
     assert served.version == manifest.version
