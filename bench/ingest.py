@@ -28,7 +28,7 @@ from bench import database
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 CAMPAIGNS, SLOTS, DUPLICATES = 50, 40, 0.1
-BATCH = 5_000  # as ingest takes them
+BATCH = 10_000  # as ingest takes them
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ it is called within the transaction that stores the events.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -36,7 +37,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one event owes. It counts on the day of its serve time."""
+    """What one event owes, or many of a campaign that were served in one stretch. It counts on the day of its serve time."""
 
     campaign_id: int
     advertiser_id: int
@@ -72,16 +73,28 @@ class _Account:
 
 def charge(charges: Sequence[Charge], *, granted: Granted, at: datetime) -> list[Refusal | None]:
     """Decide each charge in order: None where it was charged, else why not. Inside a transaction only."""
+    return _charged(charges, _decided, granted=granted, at=at)
+
+
+def charge_sums(sums: Sequence[Charge], *, granted: Granted, at: datetime) -> list[bool]:
+    """Charge sums of many events where all that is asked of an account here fits, so that their order does not matter;
+    False for the others, which are not charged: `charge` decides their events in order."""
+    return [refusal is None for refusal in _charged(sums, _fitting, granted=granted, at=at)]
+
+
+def _charged(
+    charges: Sequence[Charge], decide: _Decider, *, granted: Granted, at: datetime
+) -> list[Refusal | None]:
     if not charges:
         return []
     days = _days(charges)
-    keys = {(item.campaign_id, day) for item, day in zip(charges, days, strict=True)}
-    budgets = _locked_budgets(keys)
+    budgets = _locked_budgets({(item.campaign_id, day) for item, day in zip(charges, days, strict=True)})
     purses = _locked_purses({item.advertiser_id for item in charges}, granted=granted, at=at)
-    verdicts = [
-        _decide(item, (budgets[item.campaign_id, day], budgets[item.campaign_id, None]), purses)
+    accounts = [
+        (budgets[item.campaign_id, day], budgets[item.campaign_id, None], purses[item.advertiser_id])
         for item, day in zip(charges, days, strict=True)
     ]
+    verdicts = decide(charges, accounts)
     _remember(charges, verdicts, budgets, at)
     _write_budgets(budgets.values())
     _write_purses(purse.account for purse in purses.values())
@@ -182,13 +195,30 @@ def _days(charges: Sequence[Charge]) -> list[date]:
     return found
 
 
-def _decide(item: Charge, budgets: tuple[_Account, _Account], purses: Mapping[int, _Purse]) -> Refusal | None:
-    if not all(budget.has(item.micros) for budget in budgets):
+def _decided(charges: Sequence[Charge], accounts: Sequence[_Accounts]) -> list[Refusal | None]:
+    """Each in order, with what those before it left."""
+    return [_decide(item, *of) for item, of in zip(charges, accounts, strict=True)]
+
+
+def _fitting(charges: Sequence[Charge], accounts: Sequence[_Accounts]) -> list[Refusal | None]:
+    """Only those whose accounts can pay for everything that is asked of them."""
+    asked: dict[int, int] = defaultdict(int)
+    for item, of in zip(charges, accounts, strict=True):
+        for one in of:
+            asked[id(one)] += item.micros
+    short = {id(one) for of in accounts for one in of if not one.has(asked[id(one)])}
+    return [
+        Refusal.BUDGET_SPENT if any(id(one) in short for one in of) else _decide(item, *of)
+        for item, of in zip(charges, accounts, strict=True)
+    ]
+
+
+def _decide(item: Charge, day: _Account, flight: _Account, purse: _Purse) -> Refusal | None:
+    if not (day.has(item.micros) and flight.has(item.micros)):
         return Refusal.BUDGET_SPENT
-    purse = purses[item.advertiser_id]
     if not purse.has(item.micros):
         return Refusal.NO_MONEY
-    for account in (*budgets, purse.account):
+    for account in (day, flight, purse.account):
         account.added_micros += item.micros
     return None
 
@@ -267,6 +297,10 @@ class _Purse:
     def refresh(self) -> None:
         self.account.limit_micros = self.granted([self.advertiser_id]).get(self.advertiser_id, 0)
         self.is_fresh = True
+
+
+_Accounts = tuple[_Account, _Account, _Purse]  # of one charge: its day, its flight, its advertiser's purse
+_Decider = Callable[[Sequence[Charge], Sequence[_Accounts]], list[Refusal | None]]
 
 
 def _locked_purses(ids: set[int], *, granted: Granted, at: datetime) -> dict[int, _Purse]:

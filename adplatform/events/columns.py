@@ -76,6 +76,13 @@ class Events:
         return np.array(list(values), dtype)[self.word_of]
 
 
+def runs(*columns: Column) -> tuple[Ints, Ints]:
+    """The order that brings equal rows together, and where in it each run of equal rows begins."""
+    order = np.lexsort(columns)
+    differs = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
+    return order, np.flatnonzero(np.concatenate(([True], differs)))
+
+
 def _columns(served: Sequence[Served]) -> dict[str, tuple[Any, ...]]:
     """The fields of served ads by name."""
     names = Served.__struct_fields__

@@ -32,7 +32,8 @@ from .stream import FIELD, STREAM
 log = logging.getLogger(__name__)
 
 GROUP = "ingest"
-BATCH = 5_000
+BATCH = 10_000  # at most: the deeper the backlog, the fewer rows are added to and the fewer statements run per event
+_PIECE = 2_500  # Valkey answers nobody else while it hands out, or takes back, as many
 _CLAIM_AFTER_MILLISECONDS = 30_000
 
 AfterCommit = Callable[[Sequence[Fact]], None]
@@ -100,7 +101,7 @@ def _read(client: redis.Redis, consumer: str, limit: int, block: int | None) -> 
     try:
         return (
             _own(client, consumer, limit)
-            or _claimed(client, consumer, limit)
+            or _claimed(client, consumer, min(limit, _PIECE))
             or _fresh(client, consumer, limit, block)
         )
     except redis.ResponseError as error:
@@ -111,23 +112,39 @@ def _read(client: redis.Redis, consumer: str, limit: int, block: int | None) -> 
 
 
 def _own(client: redis.Redis, consumer: str, limit: int) -> list[tuple[bytes, bytes]]:
-    return _group(client, consumer, limit, (), "0")
+    return _in_pieces(
+        limit, lambda room, found: _group(client, consumer, room, (), found[-1][0] if found else b"0")
+    )
 
 
 def _fresh(client: redis.Redis, consumer: str, limit: int, block: int | None) -> list[tuple[bytes, bytes]]:
-    return _group(client, consumer, limit, () if block is None else ("BLOCK", str(block)), ">")
+    waiting = () if block is None else ("BLOCK", str(block))
+    return _in_pieces(
+        limit, lambda room, found: _group(client, consumer, room, () if found else waiting, b">")
+    )
+
+
+def _in_pieces(
+    limit: int, read: Callable[[int, Sequence[tuple[bytes, bytes]]], Sequence[tuple[bytes, bytes]]]
+) -> list[tuple[bytes, bytes]]:
+    """Until `limit` are read or there are no more; `read` takes how many, and what was read so far."""
+    found: list[tuple[bytes, bytes]] = []
+    while room := min(_PIECE, limit - len(found)):
+        piece = read(room, found)
+        found += piece
+        if len(piece) < room:
+            break
+    return found
 
 
 def _claimed(client: redis.Redis, consumer: str, limit: int) -> list[tuple[bytes, bytes]]:
     idle = str(_CLAIM_AFTER_MILLISECONDS)
-    (reply,) = _ask(
-        client, ("XAUTOCLAIM", STREAM, GROUP, consumer, idle, "0-0", "COUNT", str(min(limit, 100)))
-    )
+    (reply,) = _ask(client, ("XAUTOCLAIM", STREAM, GROUP, consumer, idle, "0-0", "COUNT", str(limit)))
     return _fields(reply[1])
 
 
 def _group(
-    client: redis.Redis, consumer: str, limit: int, block: tuple[str, ...], after: str
+    client: redis.Redis, consumer: str, limit: int, block: tuple[str, ...], after: bytes
 ) -> list[tuple[bytes, bytes]]:
     command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", str(limit), *block, "STREAMS", STREAM, after)
     (reply,) = _ask(client, command)
@@ -198,8 +215,12 @@ def _bury(client: redis.Redis, record: bytes, error: str) -> None:
 
 
 def _acknowledge(client: redis.Redis, ids: Sequence[bytes]) -> None:
-    """In one transaction. Should Valkey not answer, the batch comes again and changes nothing."""
-    *_, done = _ask(client, ("MULTI",), ("XACK", STREAM, GROUP, *ids), ("XDEL", STREAM, *ids), ("EXEC",))
-    for answer in done:
-        if isinstance(answer, Exception):
-            raise answer
+    """Each piece in one transaction. Should Valkey not answer, what is left comes again and changes nothing."""
+    for start in range(0, len(ids), _PIECE):
+        piece = ids[start : start + _PIECE]
+        *_, done = _ask(
+            client, ("MULTI",), ("XACK", STREAM, GROUP, *piece), ("XDEL", STREAM, *piece), ("EXEC",)
+        )
+        for answer in done:
+            if isinstance(answer, Exception):
+                raise answer

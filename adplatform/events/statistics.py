@@ -12,7 +12,7 @@ import numpy as np
 from django.db import connection
 
 from . import binary, bulk
-from .columns import Events, Ints, Mask
+from .columns import Events, Ints, Mask, runs
 from .records import KINDS, DecisionRecord, Served, TokenEvent
 
 SUMS = (
@@ -111,14 +111,9 @@ def add_counted(events: Events, places: Ints, billable: Mask, charged_micros: In
         (sources.setdefault(words.source, len(sources)) for words in events.words), np.int64
     )
     hours = events.served_at // _HOUR_MICROSECONDS
-    key = [
-        column[places]
-        for column in (by_source, events.numbers["slot_id"], events.numbers["creative_id"], hours)
-    ]
-    order = np.lexsort(key)
+    key = (by_source, events.numbers["slot_id"], events.numbers["creative_id"], hours)
+    order, starts = runs(*(column[places] for column in key))
     places = places[order]
-    differs = np.any([column[order][1:] != column[order][:-1] for column in key], axis=0)
-    starts = np.flatnonzero(np.concatenate(([True], differs)))
     amounts = _amounts(events, places, billable[places], charged_micros[places])
     sums = [np.add.reduceat(amounts[name], starts) for name in SUMS]
     bulk.copy_binary(_room(), _COLUMNS, _sum_rows(events, places[starts], sums))

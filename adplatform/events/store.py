@@ -18,14 +18,16 @@ import numpy as np
 from django.db import connection, transaction
 
 from adplatform.campaigns import budgets
+from adplatform.campaigns.stretches import STRETCH_MILLISECONDS
 
 from . import binary, bulk, delivery, feedback, forgotten, pixels, readers, validity
-from .columns import DECISION_BYTES, IDS, Column, Events, Ints
+from .columns import DECISION_BYTES, IDS, Column, Events, Ints, runs
 from .facts import Fact
 from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, Tallied, TokenEvent
 from .statistics import add_counted, add_fill, add_refused
 from .validity import Reason
 
+_STRETCH_MICROSECONDS = 1_000 * STRETCH_MILLISECONDS
 _TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
 
 # Fields of a record that are no columns of events.AdDecision: they are for others.
@@ -145,14 +147,34 @@ def _known(kind: str, decisions: Collection[bytes]) -> list[bytes]:
 def _judge(events: Events, *, granted: budgets.Granted, at: datetime) -> _Judged:
     """Valid or not, and charged or not."""
     reasons = validity.reasons_not_billable(events)
-    payable = np.flatnonzero(reasons == 0)
+    waiting = _too_little_for_all(events, np.flatnonzero(reasons == 0), granted=granted, at=at)
     charges = [
         budgets.Charge(ad.campaign_id, ad.advertiser_id, ad.served_at, ad.charge_micros)
-        for ad in (events.given[place].served for place in payable.tolist())
+        for ad in (events.given[place].served for place in waiting.tolist())
     ]
     refusals = budgets.charge(charges, granted=granted, at=at)
-    reasons[payable] = [validity.CODES[refusal or ""] for refusal in refusals]
+    reasons[waiting] = [validity.CODES[refusal or ""] for refusal in refusals]
     return _Judged(events, reasons, np.where(reasons == 0, events.numbers["charge_micros"], 0))
+
+
+def _too_little_for_all(events: Events, payable: Ints, *, granted: budgets.Granted, at: datetime) -> Ints:
+    """Charge in sums what can be paid for whatever comes first; returns the others, of which one may be paid for and the
+    next not. A sum is of a campaign and stretch: no day ends within one."""
+    if not len(payable):
+        return payable
+    stretches = events.served_at // _STRETCH_MICROSECONDS
+    campaigns, advertisers = events.numbers["campaign_id"], events.numbers["advertiser_id"]
+    order, starts = runs(stretches[payable], campaigns[payable], advertisers[payable])
+    ordered = payable[order]
+    micros = np.add.reduceat(events.numbers["charge_micros"][ordered], starts).tolist()
+    first = [events.given[place].served for place in ordered[starts].tolist()]
+    sums = [
+        budgets.Charge(ad.campaign_id, ad.advertiser_id, ad.served_at, total)
+        for ad, total in zip(first, micros, strict=True)
+    ]
+    is_paid = np.array(budgets.charge_sums(sums, granted=granted, at=at))
+    lengths = np.diff(np.append(starts, len(ordered)))
+    return np.sort(ordered[~np.repeat(is_paid, lengths)])
 
 
 def _insert_events(judged: _Judged) -> None:

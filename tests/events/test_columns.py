@@ -45,6 +45,7 @@ def events_of_any_sort() -> st.SearchStrategy[TokenEvent]:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(events_of_any_sort(), max_size=40))
 def test_a_batch_is_judged_as_its_events_are_one_by_one(given_) -> None:
     found = validity.reasons_not_billable(Events(given_))
@@ -53,6 +54,7 @@ def test_a_batch_is_judged_as_its_events_are_one_by_one(given_) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.integers(0, (2**32 - 1) * 10**6))
 def test_times_are_exact_to_the_microsecond(micros) -> None:
     events = Events([TokenEvent("view", AD, EPOCH + timedelta(microseconds=micros))])
@@ -60,7 +62,7 @@ def test_times_are_exact_to_the_microsecond(micros) -> None:
 
 
 @pytest.mark.django_db
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     numbers=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4),
     micros=st.integers(-(2**50), 2**50),
