@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+import stripe
 from django.db import DatabaseError, connection, transaction
 
 from adplatform.billing import approvals, credit, ledger, payments, queries, services
@@ -30,6 +31,13 @@ from tests.factories import MICROS, NOON
 
 pytestmark = pytest.mark.django_db
 SECRET = "whsec_test"
+# Of the shapes that the types of Stripe's library know: tests/billing/test_stripe_types.py.
+SESSION: dict[str, Any] = {
+    **{"object": "checkout.session", "mode": "payment", "livemode": False, "metadata": {}, "customer": None},
+    **{"created": 1_781_524_000, "expires_at": 1_781_610_400, "payment_method_types": ["card"]},
+    **{"automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None}},
+    **{"custom_fields": [], "custom_text": {"submit": None}, "shipping_options": []},
+}
 
 
 @dataclass
@@ -53,8 +61,9 @@ class Stripe:
 
     def session(self, number: int, form: dict[str, str]) -> dict[str, Any]:
         return {
-            **{"id": f"cs_test_{number}", "object": "checkout.session", "mode": "payment", "livemode": False},
+            **SESSION,
             **{
+                "id": f"cs_test_{number}",
                 "status": "open",
                 "payment_status": "unpaid",
                 "url": f"https://checkout.stripe.com/c/pay/cs_test_{number}",
@@ -66,6 +75,7 @@ class Stripe:
         return {
             **{"id": f"re_{number}", "object": "refund", "amount": int(form["amount"]), "currency": "eur"},
             **{"payment_intent": form["payment_intent"], "status": self.refund_status, "reason": None},
+            **{"created": 1_781_524_900, "metadata": {}},
         }
 
 
@@ -100,7 +110,7 @@ def stripe_server(settings: Any) -> Iterator[Stripe]:
 def event(kind: str, thing: dict[str, Any], *, event_id: str = "evt_1") -> bytes:
     """A webhook's body in the shape that Stripe sends."""
     body = {
-        **{"id": event_id, "object": "event", "api_version": "2026-09-30.dahlia", "created": 1_781_524_800},
+        **{"id": event_id, "object": "event", "api_version": stripe.api_version, "created": 1_781_524_800},
         **{
             "type": kind,
             "livemode": False,
@@ -113,13 +123,27 @@ def event(kind: str, thing: dict[str, Any], *, event_id: str = "evt_1") -> bytes
 
 
 def paid(payment: Payment, **fields: Any) -> dict[str, Any]:
-    """A completed checkout session, with the fields that Stripe's documentation shows."""
+    """A completed checkout session."""
     return {
-        **{"id": "cs_test_1", "object": "checkout.session", "mode": "payment", "status": "complete"},
+        **SESSION,
+        **{"id": "cs_test_1", "status": "complete"},
         **{"amount_total": 12_550, "currency": payment.currency.lower(), "payment_status": "paid"},
-        **{"client_reference_id": payment.reference, "payment_intent": "pi_1", "customer": None},
-        **{"customer_details": {"email": None, "name": None}, "metadata": {}},
+        **{"client_reference_id": payment.reference, "payment_intent": "pi_1"},
+        **{"customer_details": {"email": None, "name": None}},
     } | fields
+
+
+def failed_refund(external_id: str) -> dict[str, Any]:
+    return {
+        **{
+            "id": external_id,
+            "object": "refund",
+            "amount": 2_000,
+            "currency": "eur",
+            "created": 1_781_524_900,
+        },
+        **{"status": "failed", "failure_reason": "lost_or_stolen_card", "payment_intent": "pi_1"},
+    }
 
 
 def signed(body: bytes, *, secret: str = SECRET, age: int = 0) -> str:
@@ -266,7 +290,7 @@ def test_a_gateway_that_is_down_leaves_the_refund_waiting_and_trying_again_sends
 
 def test_a_refund_that_the_cards_bank_returns_is_the_advertisers_again(arrived: Payment) -> None:
     back(arrived, 25_500_000)
-    failed = event("refund.failed", {"id": "re_1", "object": "refund", "status": "failed"}, event_id="evt_9")
+    failed = event("refund.failed", failed_refund("re_1"), event_id="evt_9")
     assert [hear(failed), hear(failed)] == ["returned", "known"]
     assert queries.prepaid_balance(arrived.organisation) == 125_500_000
     assert payments.refundable(arrived) == 125_500_000

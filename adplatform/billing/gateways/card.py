@@ -74,7 +74,7 @@ class Card:
                 options={"idempotency_key": f"refund-{refund.public_id}"},
             )
         )
-        if sent.status == "failed":
+        if sent.status in {"failed", "canceled"}:
             raise GatewayError("Stripe could not send the money back to the card.")
         return str(sent.id)
 
