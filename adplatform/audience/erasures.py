@@ -7,7 +7,6 @@ until their transaction ends and `note` waits for them, so that no batch that ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -45,8 +44,6 @@ def newest() -> datetime | None:
     return found
 
 
-def moments(pseudonyms: Iterable[str]) -> dict[str, datetime]:
-    """When each of these visitors was forgotten, of those who were."""
-    names = {subject_of(name): name for name in pseudonyms}
-    rows = Erasure.objects.filter(subject__in=names).values_list("subject", "at")
-    return {names[subject]: at for subject, at in rows}
+def since(at: datetime) -> dict[str, datetime]:
+    """Subjects who were forgotten at a moment or later, and when."""
+    return dict(Erasure.objects.filter(at__gte=at).values_list("subject", "at"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -14,28 +14,31 @@ from .records import DecisionRecord, FeedbackGiven, PixelConversion, Record, Ser
 
 def without_erased(records: Sequence[Record]) -> Sequence[Record]:
     """The batch as it may be stored."""
-    of_erased = gone((visitor_of(record), served_at(record)) for record in records)
-    if not any(of_erased):
+    of_erased = gone(map(served_at, records), lambda place: visitor_of(records[place]))
+    if not of_erased:
         return records
-    return [
-        anonymous(record) if is_gone else record for record, is_gone in zip(records, of_erased, strict=True)
-    ]
+    return [anonymous(record) if place in of_erased else record for place, record in enumerate(records)]
 
 
-def gone(told: Iterable[tuple[str, datetime | None]]) -> list[bool]:
-    """Whether each (visitor, moment) is of somebody who was forgotten since; empty where none is.
+def gone(moments: Iterable[datetime | None], visitor: Callable[[int], str]) -> set[int]:
+    """Places of what belongs to somebody who was forgotten since: `moments` says when each happened, `visitor` whose the
+    one at a place is ('' where nobody's).
 
-    Call it inside the transaction that stores them, before other locks are taken. One query where nobody was ever
-    forgotten, or nothing is older than the newest erasure.
+    Call it inside the transaction that stores them, before other locks are taken. What is newer than the newest erasure
+    is nobody's who is gone, and costs only the look at its moment.
     """
     newest = erasures.newest()
     if newest is None:
-        return []
-    pairs = list(told)
-    asked = {visitor for visitor, at in pairs if visitor and at is not None and at <= newest}
-    if not asked or not (moments := erasures.moments(asked)):
-        return []
-    return [visitor in moments and at is not None and at <= moments[visitor] for visitor, at in pairs]
+        return set()
+    early = {place: at for place, at in enumerate(moments) if at is not None and at <= newest}
+    if not early:
+        return set()
+    erased = erasures.since(min(early.values()))
+    return {
+        place
+        for place, at in early.items()
+        if (name := visitor(place)) and (until := erased.get(erasures.subject_of(name))) and at <= until
+    }
 
 
 def visitor_of(record: Record) -> str:
@@ -48,6 +51,8 @@ def visitor_of(record: Record) -> str:
 
 def served_at(record: Record) -> datetime | None:
     """When the ad was served that a record is about."""
+    if isinstance(record, TokenEvent):  # most are
+        return record.served.served_at
     if isinstance(record, DecisionRecord):
         return record.served_at
     served = _served(record)

@@ -82,12 +82,11 @@ def record_conversions(
 
 def _without_erased(reports: Sequence[Report]) -> Sequence[Report]:
     """Visitors who were forgotten since their conversion are left out of it; what it is worth still counts."""
-    of_erased = forgotten.gone((report.visitor, report.occurred_at) for report in reports)
-    if not any(of_erased):
-        return reports
+    of_erased = forgotten.gone(
+        (report.occurred_at for report in reports), lambda place: reports[place].visitor
+    )
     return [
-        replace(report, visitor="") if is_gone else report
-        for report, is_gone in zip(reports, of_erased, strict=True)
+        replace(report, visitor="") if place in of_erased else report for place, report in enumerate(reports)
     ]
 
 
