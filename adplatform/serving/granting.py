@@ -11,8 +11,9 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, cast
 
 import redis
@@ -160,7 +161,8 @@ class Granter:
 
     def _grant(self, epoch: LeaseEpoch, dead: list[str], at: datetime) -> int:
         """Write what changed; where leases are taken back, every campaign."""
-        grants = {grant.campaign_id: grant for grant in affordable(at)}
+        since = round(1000 * epoch.began_at.timestamp())
+        grants = {grant.campaign_id: _charged_since(grant, since) for grant in affordable(at)}
         if gone := self._written.keys() - grants.keys():
             grants |= {id: Grant(id, 0, 0) for id in gone}
         changed = [
@@ -193,6 +195,13 @@ class Granter:
             "left": left,
         }
         self._hot.hset(EPOCH_KEY, mapping=fields)
+
+
+def _charged_since(grant: Grant, since: int) -> Grant:
+    """With the charges of stretches that began in this epoch. Of earlier ones Valkey may have lost what was told, and then
+    their charges would set free what others spent in them."""
+    pairs = zip(grant.charged[::2], grant.charged[1::2], strict=True)
+    return replace(grant, charged=tuple(chain.from_iterable(pair for pair in pairs if pair[0] > since)))
 
 
 def affordable(at: datetime) -> list[Grant]:

@@ -83,7 +83,7 @@ class Platform:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.served = self.billed = 0
 
-    def start(self, count: int, seconds: float = 30.0) -> list[subprocess.Popen[bytes]]:
+    def start(self, count: int, seconds: float = 120.0) -> list[subprocess.Popen[bytes]]:
         given = map(str, (self.valkey.url, self.campaign.pk, PRICE, seconds, TTL))
         command = [sys.executable, "-m", "tests.serving.lease_process", *given]
         made = [
@@ -116,7 +116,7 @@ class Platform:
             return self.granter.renew(at=clock.now())
         return None
 
-    def run_until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def run_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         def step() -> object:
             self.round()
             self.never_too_much()
@@ -174,13 +174,10 @@ def test_three_processes_of_which_one_is_killed_serve_the_whole_budget_and_no_mo
 def test_a_budget_that_is_spent_in_seconds_never_waits_for_what_is_billed(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is served waits for 20 seconds to be billed; what is billed waits no more."""
-    monkeypatch.setattr(granting, "PENDING_SECONDS", 20.0)
+    """What is served waits for minutes here to be billed; what is billed waits no more."""
+    monkeypatch.setattr(granting, "PENDING_SECONDS", 600.0)
     platform.start(2)
-    platform.run_until(lambda: platform.served)
-    began = time.monotonic()
-    platform.run_until(lambda: platform.served * PRICE == BUDGET, seconds=10.0)
-    assert time.monotonic() < began + 10.0
+    platform.run_until(lambda: platform.served * PRICE == BUDGET)
     row = platform.valkey.client.hgetall(lease_key(platform.campaign.pk))
     told = {name: int(micros) for name, micros in row.items() if name[:2] == b"u:"}
     assert sum(told.values()) >= BUDGET * 99 // 100  # all of it would still be waiting
@@ -209,7 +206,8 @@ def test_a_valkey_emptied_and_filled_with_older_values_is_noticed(platform: Plat
     platform.start(2)
     platform.run_until(lambda: platform.served > 30)
     older = {name: client.dump(name) for name in client.scan_iter()}
-    platform.run_until(lambda: platform.served > 100)
+    serial = int(client.hget(EPOCH_KEY, "serial"))
+    platform.run_until(lambda: platform.served > 100 and int(client.hget(EPOCH_KEY, "serial")) > serial + 1)
     client.flushall()
     for name, value in older.items():
         client.restore(name, 0, value, replace=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from adplatform.campaigns import budgets
+from adplatform.campaigns.stretches import stretch_of
+from adplatform.core import clock
 from adplatform.learning.statistics import UNTIL_KEY
-from adplatform.serving import leases
+from adplatform.serving import granting, leases
 from adplatform.serving.lease_protocol import (
     EPOCH_KEY,
     PENDING_SECONDS,
@@ -108,6 +112,31 @@ def test_an_emptied_valkey_gives_nothing_until_the_worker_has_been_there(serve, 
     assert int(hot.hget(EPOCH_KEY, "waiting")) == 0
     # Both impressions were told to the new epoch before anything was given.
     assert _no_ad(ask, body) == "budget_spent"
+
+
+def test_charges_of_before_an_epoch_set_nothing_free(hot, db) -> None:
+    """A Valkey that was emptied has lost what was told of these stretches."""
+    campaign = m.ad(campaign={"daily_budget_micros": 5_000}).line_item.campaign
+    granter, now = granting.Granter(hot), clock.now()
+    granter.renew(at=now)
+
+    def charge(micros: int, at: datetime) -> dict[str, int]:
+        one = budgets.Charge(campaign.pk, campaign.organisation_id, at, micros)
+        budgets.charge([one], granted=lambda ids: dict.fromkeys(ids, 10**9), at=at)
+        granter.renew(at=at)
+        row = hot.hgetall(lease_key(campaign.pk))
+        return {name.decode(): int(value) for name, value in row.items() if name[:2] in (b"le", b"c:")}
+
+    second = now + timedelta(seconds=20)
+    first_stretch, second_stretch = (
+        stretch_of(at.timestamp()) for at in (now + timedelta(seconds=10), second)
+    )
+    assert charge(100, now + timedelta(seconds=10)) == {"left": 4_900, f"c:{first_stretch}": 100}
+    assert charge(200, second)[f"c:{second_stretch}"] == 200
+    hot.flushdb()
+    granter.renew(at=now + timedelta(seconds=21))
+    later = now + timedelta(seconds=30)
+    assert charge(300, later) == {"left": 4_400, f"c:{stretch_of(later.timestamp())}": 300}
 
 
 def test_the_metrics_tell_of_leases(serve, ask) -> None:
