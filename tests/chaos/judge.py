@@ -45,10 +45,8 @@ class Report:
     double: int
     overspent_micros: int
     violations: list[str]
-    over_300_server: int
-    stalled: float = 0.0
     worst: float = 0.0
-    worst_alone: float = 0.0  # less what the machine itself stood still
+    worst_alone: float = 0.0  # less what the machine made it wait for a processor
     wrong: list[str] = field(default_factory=list)
     notes: str = ""
 
@@ -73,14 +71,14 @@ class Report:
         shares = " ".join(f"{mode} {100 * n / count:.0f}%" for mode, n in modes.most_common())
         return (
             f"{self.fault:<20}{len(self.samples):>9}{self.server_errors('decision', 'click'):>5}{self.server_errors('impression'):>8}"
-            f"{self.broken():>8}{self.worst:>10.0f}{self.p99():>8.0f}{self.recovery:>10.1f}{self.drained:>9.1f}{self.acknowledged:>8}"
+            f"{self.broken():>8}{self.worst:>10.0f}{self.worst_alone:>7.0f}{self.p99():>8.0f}{self.recovery:>10.1f}{self.drained:>9.1f}{self.acknowledged:>8}"
             f"{self.lost:>6}{self.double:>8}{self.overspent_micros:>11}  {shares}"
         )
 
     @staticmethod
     def table(reports: Sequence[Report]) -> str:
         head = (
-            f"{'fault':<20}{'requests':>9}{'5xx':>5}{'gif 503':>8}{'broken':>8}{'worst ms':>10}{'p99 ms':>8}{'recovery s':>11}"
+            f"{'fault':<20}{'requests':>9}{'5xx':>5}{'gif 503':>8}{'broken':>8}{'worst ms':>10}{'alone':>7}{'p99 ms':>8}{'recovery s':>11}"
             f"{'drained':>8}{'acked':>8}{'lost':>6}{'double':>8}{'overspend':>11}  modes"
         )
         notes = [f"{report.fault}: {report.notes}" for report in reports if report.notes]
@@ -114,12 +112,12 @@ def wait_until_drained(platform: Platform) -> float:
     )
 
 
-def report(fault: str, platform: Platform, readers: Readers, *, lifted: float, slow_before: int) -> Report:
+def report(fault: str, platform: Platform, readers: Readers, *, lifted: float) -> Report:
     """After the fault is lifted and the readers have gone."""
     drained = wait_until_drained(platform)
     decisions = [one for one in readers.samples if one.kind == "decision" and one.status == 200]
     worst = max(decisions, key=lambda one: one.seconds)
-    alone = max(one.seconds - readers.stalled(one.at, one.at + one.seconds) for one in decisions)
+    alone = _worst_alone(readers, decisions)
     lost, double = _missing(platform, readers)
     ((overspent,),), ((charged,),) = platform.rows(OVERSPENT), platform.rows(CHARGED)
     return Report(
@@ -132,8 +130,6 @@ def report(fault: str, platform: Platform, readers: Readers, *, lifted: float, s
         double=double,
         overspent_micros=int(overspent) + int(charged),
         violations=reconciled(platform),
-        over_300_server=max(0, over_300(platform) - slow_before),
-        stalled=sum(end - begin for begin, end in readers.stalls),
         worst=worst.seconds * 1000,
         worst_alone=alone * 1000,
         wrong=readers.wrong,
@@ -146,11 +142,13 @@ def report(fault: str, platform: Platform, readers: Readers, *, lifted: float, s
     )
 
 
-def over_300(platform: Platform) -> int:
-    """Decisions that took the ads process longer than 300 ms, since it started."""
-    told = platform.metrics()
-    every = told.get("adplatform_decision_seconds_count", 0.0)
-    return int(every - told.get('adplatform_decision_seconds_bucket{le="0.3"}', every))
+def _worst_alone(readers: Readers, decisions: Sequence[Sample]) -> float:
+    worst = 0.0
+    for one in sorted(decisions, key=lambda one: -one.seconds):
+        if one.seconds <= worst:
+            break
+        worst = max(worst, readers.alone(one))
+    return worst
 
 
 def _missing(platform: Platform, readers: Readers) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 An open loop: visits begin at fixed moments whatever the platform does, and a request's time counts from its moment, so
 that a stall is felt by all who come meanwhile. What was acknowledged is kept, to be looked for in PostgreSQL later. The
-machine is shared and busy: how late the readers' own clock ticks is kept too (`stalls`), so that a pause of the machine
-is not taken for one of the platform.
+machine is shared and busy: how late the readers' own clock ticks is kept too (`stalls`), and how long the ads process
+waited for a processor (`processors`), so that a pause of the machine is not taken for one of the platform.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import asyncio
 import json
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from adplatform.serving import consent
+from tests.chaos.processors import Span, Waits, covered
 from tests.chaos.seed import LANDING
 
 TIMEOUT_SECONDS = 5.0
@@ -42,40 +42,46 @@ class Sample:
 
 @dataclass
 class Readers:
-    """`rate` visits a second from `start` to `stop`."""
+    """`rate` visits a second from `start` to `stop`; `worker` says which process answers them."""
 
     port: int
     slots: Sequence[str]
     rate: float
+    worker: Callable[[], int]
     seed: int = 1
     samples: list[Sample] = field(default_factory=list)
     acknowledged: dict[str, set[str]] = field(default_factory=lambda: {"impression": set(), "click": set()})
     wrong: list[str] = field(default_factory=list)
-    stalls: list[tuple[float, float]] = field(default_factory=list)
+    stalls: list[Span] = field(default_factory=list)
     broken: Counter[str] = field(default_factory=Counter)  # by what broke
 
     def __post_init__(self) -> None:
         self._rng = Random(self.seed)
+        self._waits = Waits(self.worker)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def start(self) -> Readers:
+        self._waits.start()
         self._thread.start()
         return self
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(timeout=30)
+        self._waits.stop()
 
-    def stalled(self, since: float, until: float) -> float:
-        """Seconds of this span in which the machine did not let the readers' clock tick."""
-        first = bisect_left(self.stalls, (since - 1.0, 0.0))
-        return sum(
-            max(0.0, min(until, end) - max(since, begin))
-            for begin, end in self.stalls[first:]
-            if begin < until
-        )
+    def alone(self, one: Sample) -> float:
+        """Seconds that the platform itself took for a request: less those in which the machine let it, or us, wait."""
+        until = one.at + one.seconds
+        near = [
+            span
+            for spans in (self.stalls, self._waits.spans)
+            for span in spans
+            if span[0] < until and span[1] > one.at
+        ]
+        return one.seconds - covered(near, one.at, until)
 
     # --- their life ---------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Platform:
 
     def manage(self, *command: str) -> str:
         told = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
+            [sys.executable, *command], cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         assert told.returncode == 0, f"{command}: {told.stdout[-2000:]} {told.stderr[-2000:]}"
         return told.stdout

@@ -1,15 +1,14 @@
 """Whatever breaks, pages get an answer, money is never overspent and nothing that was acknowledged is lost.
 
 Real processes and servers, readers on loopback who look at every answer. Each fault lasts `CHAOS_SECONDS` (5; `make
-chaos`: 60). The 300 ms hold for every decision as the ads process measures it, and as readers see it less the time in
-which this machine let their clock not tick; on a machine that is wanted by far more programs than it has processors, for
-ninety-nine of a hundred. So a busy machine makes no test fail, and a platform that stalls does.
+chaos`: 60). The 300 ms hold for every decision as readers see it, from the moment at which they come to the answer, less
+the time in which this machine had no processor free for the ads process or for them (`processors`). So a busy machine
+makes no test fail, and a platform that stalls does.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 
@@ -43,14 +42,13 @@ ANSWERS = {
 }  # on a busy machine also where nothing that serves is broken
 
 
-@pytest.mark.timeout(180 + 3 * SECONDS)
+@pytest.mark.timeout(600 + 3 * SECONDS)
 @pytest.mark.parametrize(
     "fault",
     [pytest.param(name, marks=() if name in IN_EVERY_RUN else pytest.mark.long) for name in FAULTS],
 )
 def test_never_down(platform: Platform, reports: list[Report], fault: str) -> None:
-    slow_before = judge.over_300(platform)
-    readers = Readers(platform.port, platform.slots, RATE).start()
+    readers = Readers(platform.port, platform.slots, RATE, platform.ads_worker).start()
     with editing(platform):
         time.sleep(BEFORE_SECONDS)
         with FAULTS[fault](platform):
@@ -58,7 +56,7 @@ def test_never_down(platform: Platform, reports: list[Report], fault: str) -> No
         lifted = time.monotonic()
         wait_until_usual(readers, lifted)
     readers.stop()
-    made = judge.report(fault, platform, readers, lifted=lifted, slow_before=slow_before)
+    made = judge.report(fault, platform, readers, lifted=lifted)
     reports.append(made)
 
     assert made.wrong == []
@@ -70,24 +68,21 @@ def test_never_down(platform: Platform, reports: list[Report], fault: str) -> No
     assert [one for one in made.violations if not _was_in_memory(one, fault)] == []
     assert made.recovery <= RECOVERY_SECONDS
     if fault not in RESTARTS:
-        assert made.over_300_server <= may_be_late(made)
-        assert may_be_late(made) or made.p99() <= 300
-        assert may_be_late(made) or made.worst_alone <= 300, f"the machine stood {made.stalled:.1f} s"
+        assert made.worst_alone <= 300
         assert set(made.modes()) <= ANSWERS, made.modes()
 
 
-@pytest.mark.timeout(240 + 3 * SECONDS)
+@pytest.mark.timeout(600 + 3 * SECONDS)
 def test_five_times_too_much_is_shed(platform: Platform, reports: list[Report]) -> None:
     """Those who come in vain hear so at once, events of served ads are taken all the while, and it passes."""
-    slow_before = judge.over_300(platform)
     request = load.post(json.dumps({"placements": [{"id": "a", "slot": platform.slots[0]}]}).encode())
     most = saturation(platform, request)
-    readers = Readers(platform.port, platform.slots, RATE / 3).start()
+    readers = Readers(platform.port, platform.slots, RATE / 3, platform.ads_worker).start()
     flood = Flood(clients=64).run(platform.port, request, rate=OVERLOAD * most, seconds=SECONDS)
     lifted = time.monotonic()
     wait_until_usual(readers, lifted, OVERLOAD_RECOVERY_SECONDS)
     readers.stop()
-    made = judge.report("overload", platform, readers, lifted=lifted, slow_before=slow_before)
+    made = judge.report("overload", platform, readers, lifted=lifted)
     made.notes = (
         f"{most:.0f}/s were answered before; {flood.offered / SECONDS:.0f}/s offered: {dict(flood.counts())}, shed after "
         f"{flood.percentile('shed', 50):.1f} ms (p99 {flood.percentile('shed', 99):.0f}), decided after "
@@ -101,7 +96,7 @@ def test_five_times_too_much_is_shed(platform: Platform, reports: list[Report]) 
     assert {one.status for one in made.samples if one.kind != "decision"} <= {200, 302}  # events come first
     assert (made.lost, made.double, made.overspent_micros, made.violations) == (0, 0, 0, [])
     assert made.recovery <= OVERLOAD_RECOVERY_SECONDS
-    assert made.over_300_server <= may_be_late(made) + flood.offered // 1000
+    assert made.worst_alone <= 300
     assert flood.percentile("shed", 50) <= 50
 
 
@@ -109,12 +104,6 @@ def saturation(platform: Platform, request: bytes) -> float:
     """Decisions a second that two readers get who ask again as soon as they are answered."""
     ads = load.Target(platform.port, psutil.Process(platform.ads()))
     return load.closed_loop(ads, lambda: request, seconds=2.0, clients=2).per_second
-
-
-def may_be_late(made: Report) -> int:
-    """None; one decision in a hundred where far more programs want this machine's processors than it has."""
-    is_busy = os.getloadavg()[0] > 2 * len(os.sched_getaffinity(0))
-    return len(made.decisions()) // 100 + 1 if is_busy else 0
 
 
 def _was_in_memory(violation: str, fault: str) -> bool:
