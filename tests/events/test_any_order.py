@@ -203,7 +203,7 @@ def shop(db: None, events: redis.Redis) -> Shop:
     max_examples=30,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # of a busy machine
 )
 @given(drawn=worlds)
 @example(  # served before the window, clicked in it, and the conversion came first
