@@ -1,7 +1,7 @@
 """A trained model on disk: a folder with a manifest that names and hashes every file.
 
 Nothing is loaded before its hash is checked: LightGBM reads a truncated text file without a word and
-predicts from the trees that are left. Weights are safetensors, trees are text or ONNX; pickles are refused.
+predicts from the trees that are left. Weights are safetensors, trees are text and tables; pickles are refused.
 This module is imported by the ads process: standard library only.
 """
 
