@@ -1,9 +1,10 @@
 """What carrying an event from the stream into PostgreSQL costs: python -m bench.ingest [--events N] [--processes N] [--profile]
 
 The real ingest (validity, charges, statistics, duplicates) beside a bare sketch that only copies the rows into a table,
-inserts what is new, adds up and acknowledges. CPU is that of the process and of its database backend, each measured; the
-rate is that of several ingest processes at once, by the clock. EVENTS_URL must name an empty number; the database is one
-of its own on the server of DATABASE_URL.
+inserts what is new, adds up and acknowledges; then several ingest processes at once, and one with the live counters of the
+models, which are written after the commit. CPU is that of the process, of its database backend and of the two Valkeys,
+each measured (the servers are measured whole: nobody else may use them). What two cores allow follows from the three; the rate is by the
+clock. EVENTS_URL and REDIS_URL must name empty numbers; the database is one of its own on the server of DATABASE_URL.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ CAMPAIGNS, SLOTS, DUPLICATES = 50, 40, 0.1
 BATCH = 10_000  # as ingest takes them
 
 
+CORES = 2
+
+
 @dataclass(slots=True)
 class Cost:
     """CPU seconds of a run, and its length by the clock."""
@@ -38,11 +42,17 @@ class Cost:
     events: int
     process: float
     backend: float
+    valkey: float
     seconds: float
 
     def words(self, name: str) -> str:
-        per = [1e6 * part / self.events for part in (self.process, self.backend, self.process + self.backend)]
-        return f"{name:38} {per[0]:8.1f} {per[1]:9.1f} {per[2]:8.1f} {self.events / self.seconds:11,.0f}"
+        parts = (self.process, self.backend, self.process + self.backend, self.valkey)
+        per = [1e6 * part / self.events for part in parts]
+        allowed = CORES * self.events / (self.process + self.backend + self.valkey)
+        return (
+            f"{name:26} {per[0]:8.1f} {per[1]:9.1f} {per[2]:8.1f} {per[3]:7.1f} {allowed:14,.0f}"
+            f" {self.events / self.seconds:10,.0f}"
+        )
 
 
 def main() -> None:
@@ -54,15 +64,17 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     chosen = parser.parse_args()
     with database.own("bench_ingest"):
-        print(f"{'µs of CPU per event':38} {'process':>8} {'database':>9} {'both':>8} {'events/s':>11}")
+        print(
+            f"{'µs of CPU per event':26} {'process':>8} {'database':>9} {'both':>8} {'Valkey':>7} {'2 cores allow':>14}"
+            f" {'events/s':>10}"
+        )
         packed = records(chosen.events)
         for name, drain in (("bare sketch", sketch), ("ingest", ours)):
             print(measured(packed, drain, chosen.profile and name == "ingest").words(name), flush=True)
         print(
-            at_once(records(chosen.events), chosen.processes).words(
-                f"ingest, {chosen.processes} processes, by the clock"
-            )
+            at_once(records(chosen.events), chosen.processes).words(f"ingest, {chosen.processes} processes")
         )
+        print(measured(records(chosen.events // 4), counted, False).words("and the live counters"))
 
 
 def records(count: int) -> list[bytes]:
@@ -112,20 +124,16 @@ def measured(packed: list[bytes], drain: Callable[[redis.Redis], int], profile: 
     client = _client()
     fill(client, packed)
     backend, profiler = _backend(), cProfile.Profile()
-    database_before, process_before, began = (
-        sum(backend.cpu_times()[:2]),
-        time.process_time(),
-        time.perf_counter(),
-    )
+    before = _used(client, backend)
+    began = time.perf_counter()
     if profile:
         profiler.enable()
     while drain(client):
         pass
     profiler.disable()
-    cost = Cost(
-        len(packed), time.process_time() - process_before, sum(backend.cpu_times()[:2]) - database_before,
-        time.perf_counter() - began,
-    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    process, database, valkey = (now - then for now, then in zip(_used(client, backend), before, strict=True))
+    cost = Cost(len(packed), process, database, valkey, seconds)
     if profile:
         told = io.StringIO()
         pstats.Stats(profiler, stream=told).sort_stats("tottime").print_stats(22)
@@ -137,6 +145,21 @@ def ours(client: redis.Redis) -> int:
     from adplatform.events import ingest
 
     return ingest.drain(client, granted=lambda ids: dict.fromkeys(ids, 10**15), at=NOON, limit=BATCH)
+
+
+def counted(client: redis.Redis) -> int:
+    """With what follows the commit."""
+    from adplatform.events import ingest
+    from adplatform.learning import live
+
+    hot = _hot()
+    return ingest.drain(
+        client,
+        granted=lambda ids: dict.fromkeys(ids, 10**15),
+        after_commit=lambda facts: live.apply(hot, facts),
+        at=NOON,
+        limit=BATCH,
+    )
 
 
 _SKETCH = """
@@ -187,26 +210,26 @@ def sketch(client: redis.Redis) -> int:
 
 
 def at_once(packed: list[bytes], processes: int) -> Cost:
-    """Several ingest processes on one stream: `process` is the sum of theirs, `seconds` the longest of them."""
-    fill(_client(), packed)
+    """Several ingest processes on one stream: CPU is the sum of theirs, `seconds` the longest of them."""
+    client = _client()
+    fill(client, packed)
     from django.db import connection
 
     connection.close()
-    context = multiprocessing.get_context("fork")
-    with context.Pool(processes) as pool:
+    valkey = _valkey(client)
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
         began = time.perf_counter()
         used = pool.map(_drained, range(processes))
         seconds = time.perf_counter() - began
-    return Cost(
-        len(packed), sum(process for process, _ in used), sum(backend for _, backend in used), seconds
-    )
+    process, backend = (sum(part) for part in zip(*used, strict=True))
+    return Cost(len(packed), process, backend, _valkey(client) - valkey, seconds)
 
 
 def _drained(number: int) -> tuple[float, float]:
     from adplatform.events import ingest
 
-    client, backend, before = _client(), _backend(), time.process_time()
-    database_before = sum(backend.cpu_times()[:2])
+    client, backend = _client(), _backend()
+    before = _used(client, backend)
     while ingest.drain(
         client,
         granted=lambda ids: dict.fromkeys(ids, 10**15),
@@ -215,7 +238,19 @@ def _drained(number: int) -> tuple[float, float]:
         limit=BATCH,
     ):
         pass
-    return time.process_time() - before, sum(backend.cpu_times()[:2]) - database_before
+    process, database, _ = (now - then for now, then in zip(_used(client, backend), before, strict=True))
+    return process, database
+
+
+def _used(client: redis.Redis, backend: psutil.Process) -> tuple[float, float, float]:
+    """CPU seconds so far: this process, its database backend, the Valkeys."""
+    return time.process_time(), sum(backend.cpu_times()[:2]), _valkey(client)
+
+
+def _valkey(client: redis.Redis) -> float:
+    """CPU seconds of both."""
+    used: Any = [server.info("cpu") for server in (client, _hot())]
+    return float(sum(one["used_cpu_user"] + one["used_cpu_sys"] for one in used))
 
 
 def _client() -> redis.Redis:
@@ -223,6 +258,13 @@ def _client() -> redis.Redis:
     from adplatform.events.stream import connect
 
     return connect(settings.EVENTS_URL, timeout_seconds=30)
+
+
+def _hot() -> redis.Redis:
+    from adplatform import settings
+    from adplatform.events.stream import connect
+
+    return connect(settings.REDIS_URL, timeout_seconds=30)
 
 
 def _backend() -> psutil.Process:

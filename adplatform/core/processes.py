@@ -40,7 +40,8 @@ def specs(*, port: int, ads_port: int) -> tuple[Spec, ...]:
         "beat": _celery(
             "beat", "--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--pidfile="
         ),
-        "ingest": _manage("ingest"),
+        # By one name whatever its process: the next one goes on with what the last one had taken, at once.
+        "ingest": _manage("ingest", "--consumer", "ingest"),
         "publisher": _manage("publisher"),
         "worker": worker("worker", "default,events", memory_kb=600_000),
         "worker-gpu": worker("worker-gpu", "gpu", memory_kb=1_500_000),
@@ -84,5 +85,5 @@ def _celery(command: str, *options: str) -> tuple[str, ...]:
     )
 
 
-def _manage(command: str) -> tuple[str, ...]:
-    return (sys.executable, "manage.py", command)
+def _manage(*command: str) -> tuple[str, ...]:
+    return (sys.executable, "manage.py", *command)

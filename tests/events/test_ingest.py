@@ -75,6 +75,17 @@ def test_what_a_dead_consumer_took_is_claimed(events, monkeypatch) -> None:
     assert events.xpending(STREAM, ingest.GROUP)["pending"] == 0
 
 
+def test_who_comes_back_by_its_name_goes_on_at_once_with_what_it_had_taken(events, monkeypatch) -> None:
+    """In pieces, as Valkey hands them out, and without waiting until it could be claimed."""
+    monkeypatch.setattr(ingest, "_PIECE", 2)
+    append(events, *(event("click", ad) for ad in [again(served()) for _ in range(5)]))
+    ingest.prepare(events)
+    assert events.xreadgroup(ingest.GROUP, "ingest", {STREAM: ">"})
+    assert len(drain(events, consumer="another")) == 0
+    assert len(drain(events, consumer="ingest", limit=4)) == 5
+    assert ingest.backlog(events) == 0
+
+
 def test_poison_goes_to_the_dead_letters_and_the_rest_is_stored(events) -> None:
     good = served()
     events.xadd(STREAM, {FIELD: b"\xc1 no record"})
