@@ -115,7 +115,7 @@ class Tally:
         self._line_items: LineItems | None = None
         self._waiting: list[tuple[Sequence[Outcome], CandidateSet, datetime, str]] = []
         self._pages: dict[tuple[int, str], _Page] = {}
-        self._closed: list[Counted] = []
+        self._closed: list[_Page] = []
 
     def prepare(self, fixed: CandidateSet) -> None:
         """Look at the line items of a new candidate list before the first decision over it."""
@@ -138,7 +138,8 @@ class Tally:
             self._count()
             self._close()
             closed, self._closed = self._closed, []
-        return closed
+        # Without the lock: adding up a large market takes longer than a request may wait.
+        return [counted for page in closed if len(counted := page.counted())]
 
     def _count(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -162,7 +163,7 @@ class Tally:
         return page
 
     def _close(self) -> None:
-        self._closed += [counted for page in self._pages.values() if len(counted := page.counted())]
+        self._closed += self._pages.values()
         self._pages.clear()
 
 
