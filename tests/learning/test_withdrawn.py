@@ -12,6 +12,7 @@ from adplatform.events import backfilter
 from adplatform.events.models import Click, Impression, Invalidation
 from adplatform.learning import export, live
 from adplatform.learning.statistics import ENTITIES, LiveStatistics, View, frequencies, of_visitor
+from adplatform.serving import pipeline
 from ml.ctr import features
 from ml.ctr.counters import ADS, Keys, Raw, Statistics
 from ml.ctr.replay import replay
@@ -153,6 +154,17 @@ def test_each_finding_is_taken_out_once_whatever_dies_or_is_restored(hot: Any, m
         hot.restore(key, 0, value)
     assert live.withdraw_when_due(hot) == len(clicks) + 1
     assert numbers(hot)[b"counts:all"][b"0", 1] == once[b"counts:all"][b"0", 1]
+
+
+def test_ingest_takes_out_what_was_found_once_it_has_read_everything(hot: Any, events: Any) -> None:
+    world = market()
+    show(world, impressions=100, since=NOON - DAY, until=NOON, seed=1)
+    live.apply(hot, world.facts)
+    before = LiveStatistics().read(hot).overall
+    clicks = of(world, "click", 1)
+    find(*(("click", one) for one in clicks))
+    pipeline.drain_all(events, hot)
+    assert LiveStatistics().read(hot).overall[:2] == (before[0], before[1] - len(clicks))
 
 
 def test_what_was_never_counted_takes_nothing_away(hot: Any) -> None:
