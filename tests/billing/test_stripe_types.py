@@ -79,10 +79,13 @@ def _annotations(kind: Any) -> dict[str, Any]:
 
 
 class _Names(dict[str, Any]):
-    """What an annotation may name: things of its own module, else the library's."""
+    """What an annotation may name: things of its own module, else the library's, else Python's."""
 
     def __missing__(self, name: str) -> Any:
-        return getattr(stripe, name)
+        try:
+            return getattr(stripe, name)
+        except AttributeError:
+            raise KeyError(name) from None
 
 
 def _resolved(kind: Any, owner: Any) -> Any:
@@ -110,7 +113,8 @@ def unknown(form: Mapping[str, str], kind: Any) -> Iterator[str]:
     """Names of a sent form, such as line_items[0][price_data][currency], that the call does not take."""
     for name, value in form.items():
         taken = _taken(re.findall(r"[a-z_0-9]+", name), kind, kind)
-        if taken is None or (get_origin(taken) is Literal and value not in get_args(taken)):
+        words = [one for one in (taken, *get_args(taken)) if get_origin(one) is Literal]
+        if taken is None or (words and value not in get_args(words[0])):
             yield f"{name}={value}"
 
 
