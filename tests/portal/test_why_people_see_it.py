@@ -35,7 +35,7 @@ def test_the_campaign_page_shows_what_moved_the_odds(ours: Tenant) -> None:
     assert "1.50×" in page  # e^0.4055
     assert "60%" in page  # 0.6 of 1.0
     assert "“Pruning roses” · 61 people" in page
-    row = '<td class="wrap">garden</td><td class="n">80</td><td class="n">2.50%</td>'
+    row = '<td>garden</td><td class="n">80</td><td class="n">2.50%</td>'
     assert row in page
     figure = ours.client.get(reverse("portal:line_item_why", args=[ours.line_item.public_id])).json()
     bars = {name: x for trace in figure["data"] for name, x in zip(trace["y"], trace["x"], strict=True)}
