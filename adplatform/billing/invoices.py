@@ -23,6 +23,7 @@ from adplatform.billing.tax import Tax, tax_for
 from adplatform.campaigns.models import Campaign
 from adplatform.core.encrypted import next_key
 from adplatform.core.money import format_micros, round_half_even
+from adplatform.core.tenants import tenant
 
 LOCK = 7_236_455  # advisory lock of the numbers; the database's trigger takes the same
 
@@ -61,7 +62,8 @@ def issue_month(month: date, *, at: datetime, dry_run: bool = False) -> Issued:
             if not dry_run:
                 credit.lock_purse(account.owner)
                 ledger.lock_chain()
-            items = open_items(account, month)
+            with tenant(account.owner):  # what an invoice says is read behind its advertiser's walls
+                items = open_items(account, month)
             if not items:
                 continue
             exact = sum(item.micros for item in items)
@@ -148,7 +150,8 @@ def write(document: Document, *, at: datetime, posting_of: Any) -> Invoice:
     latest = Invoice.objects.filter(series=series).aggregate(number=Max("number"))["number"] or 0
     number = latest + 1
     posting: Posting | None = posting_of(f"{series}-{number:06d}")
-    profile = BillingProfile.objects.filter(organisation=document.organisation).first()
+    with tenant(document.organisation):
+        profile = BillingProfile.objects.filter(organisation=document.organisation).first()
     sealed_buyer, buyer_sha256 = papers.closed(_buyer(document.organisation, profile))
     invoice = Invoice.objects.create(
         pk=next_key(Invoice),
@@ -185,10 +188,10 @@ def write(document: Document, *, at: datetime, posting_of: Any) -> Invoice:
 def _issue(
     owner: Organisation, currency: str, month: date, items: Sequence[Item], *, at: datetime
 ) -> Invoice:
-    profile = BillingProfile.objects.filter(organisation=owner).first()
-    names = dict(
-        Campaign.objects.filter(pk__in={item.campaign_id for item in items}).values_list("pk", "name")
-    )
+    campaigns = Campaign.objects.filter(pk__in={item.campaign_id for item in items})
+    with tenant(owner):
+        profile = BillingProfile.objects.filter(organisation=owner).first()
+        names = dict(campaigns.values_list("pk", "name"))
     lines = [(item.campaign_id, item.month, _words(names, item, month), item.micros) for item in items]
     is_less = sum(item.micros for item in items) < 0
     document = Document(

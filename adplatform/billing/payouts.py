@@ -18,6 +18,7 @@ from adplatform.billing import ledger, papers
 from adplatform.billing.models import LedgerAccount, Payee, Payout, PayoutBatch
 from adplatform.core.encrypted import next_key
 from adplatform.core.money import MICROS, digits_of, format_micros
+from adplatform.core.tenants import tenant
 
 
 class PayoutError(ledger.LedgerError):
@@ -144,7 +145,7 @@ def mark_paid(batch: PayoutBatch, *, by: User, at: datetime) -> PayoutBatch:
 
 
 def _fill(batch: PayoutBatch, items: list[Payable], at: datetime) -> None:
-    owners = Organisation.objects.select_related("payee").in_bulk([item.organisation_id for item in items])
+    owners = Organisation.objects.in_bulk([item.organisation_id for item in items])
     for item in items:
         owner = owners[item.organisation_id]
         reference = f"PO-{batch.pk}-{owner.pk}"
@@ -158,7 +159,8 @@ def _fill(batch: PayoutBatch, items: list[Payable], at: datetime) -> None:
             effective_at=at,
             memo=f"Payout {reference}",
         )
-        payee = owner.payee
+        with tenant(owner):  # another's account cannot get here
+            payee = Payee.objects.get(organisation=owner)
         words = {"holder": payee.holder, "iban": payee.iban, "bic": payee.bic}
         sealed_account, account_sha256 = papers.closed(words)
         Payout.objects.create(

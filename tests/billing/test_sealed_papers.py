@@ -17,6 +17,7 @@ from adplatform.billing.verification import verify
 from adplatform.core import roles
 from adplatform.core.encrypted import count_old, fields
 from adplatform.core.sealing import UnreadableError, place, seal
+from adplatform.core.tenants import current
 from tests.billing.test_invoices import JULY_4, JUNE
 from tests.billing.test_payouts import LATER, SELLER
 from tests.billing.test_settlement import Market
@@ -82,6 +83,27 @@ def test_the_database_holds_no_word_of_them_and_the_papers_all() -> None:
         IBAN,
         "COBADEFFXXX",
     ]
+
+
+def test_what_papers_say_is_read_behind_their_owners_walls() -> None:
+    seen: set[tuple[str, bool]] = set()
+
+    def look(execute: Any, sql: str, *given: Any) -> Any:
+        for words in ('"legal_name"', '"iban"', "campaigns_campaign", "billing_invoiceline l"):
+            if str(sql).startswith(("SELECT", "\n    WITH")) and words in str(sql):
+                seen.add((words, current() is not None))
+        return execute(sql, *given)
+
+    market = Market(currency="EUR", deposit=1_000 * MICROS)
+    market.charge(100 * MICROS)
+    services.settle(at=NOON + timedelta(hours=1))
+    BillingProfile.objects.create(organisation=market.advertiser, legal_name="L", address="A", country="DE")
+    Payee.objects.create(organisation=market.publisher, holder="P", iban=IBAN)
+    with connection.execute_wrapper(look):
+        invoices.issue_month(JUNE, at=JULY_4)
+        payouts.prepare(at=LATER)
+    assert seen == {(words, True) for words, _ in seen}
+    assert len(seen) == 4
 
 
 def test_papers_keep_what_was_said_on_their_day() -> None:
