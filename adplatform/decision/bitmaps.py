@@ -18,6 +18,7 @@ from .indexing import SCOPES, counter_key, excluded, included
 # Bitmaps belong to this vocabulary: they may be imported from here.
 from .postings import KEPT_VALUES, Arrays, Holders, Kept, Postings, RowsBy, bitmaps_kept, bits_at, from_packed
 from .postings import bits_of as bits_of  # noqa: PLC0414
+from .postings import held_by as held_by  # noqa: PLC0414
 from .postings import rows_of as rows_of  # noqa: PLC0414
 from .types import AdRequest, Candidate, IntArray, NoAd, Refused, Seen, Slot, Taken
 

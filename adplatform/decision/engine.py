@@ -16,7 +16,7 @@ import numpy as np
 from . import chance, floors, variety
 from .auction import click_charge_micros, impression_charge_micros
 from .bidding import Bids, bids_for, needed_micros, usable
-from .bitmaps import bits_of, rows_of
+from .bitmaps import bits_of, held_by, rows_of
 from .candidates import CandidateSet
 from .explanation import explained
 from .exploration import Choice, choose, tapered, tie_ordered
@@ -251,7 +251,7 @@ class _Run:
         """After a pick: no creative twice, competitors apart, caps counted with what stands already."""
         for reason, bits in self.fixed.eligibility.personal(slot, self.seen, self.taken):
             if bits:
-                field.refuse(reason, np.array([bits >> row & 1 for row in field.rows.tolist()], np.bool_))
+                field.refuse(reason, held_by(bits, field.rows, len(self.fixed)))
 
     def keep_solvent(self, field: _Ranked) -> None:
         """What is left, less what this answer may already cost, must cover the highest charge."""

@@ -34,6 +34,13 @@ def flags_of(bits: int, size: int) -> BoolArray:
     return np.unpackbits(raw, count=size, bitorder="little").view(np.bool_)
 
 
+def held_by(bits: int, rows: IntArray, size: int) -> BoolArray:
+    """Of these few candidates who has a bit set."""
+    packed = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
+    held: BoolArray = (packed[rows >> 3] >> (rows & 7) & 1) != 0
+    return held
+
+
 def rows_of(bits: int, size: int) -> IntArray:
     """The candidates whose bit is set, ascending."""
     words = np.frombuffer(bits.to_bytes((size + 63) // 64 * 8, "little"), np.uint64)
