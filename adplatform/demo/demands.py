@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from adplatform.accounts.models import Organisation
+from adplatform.accounts.models import Organisation, User
 from adplatform.core.money import parse_micros
 from adplatform.demo.catalogue import BlockPlan, FloorPlan, HouseAdPlan, PublisherPlan
 from adplatform.inventory import rights
@@ -19,19 +19,20 @@ def state(plan: PublisherPlan) -> None:
     publisher = Organisation.objects.get(name=plan.name, is_synthetic=True)
     if any(model._default_manager.filter(publisher=publisher).exists() for model in _SAID):
         return
+    owner = User.objects.get(email=plan.email)
     for block in plan.blocks:
-        _block(publisher, block)
+        _block(publisher, block, owner)
     for floor in plan.floors:
-        _floor(publisher, floor)
+        _floor(publisher, floor, owner)
     for ad in plan.house_ads:
-        _house_ad(publisher, ad)
+        _house_ad(publisher, ad, owner)
     for one, other in plan.competitors:
         rights.name_competitors(
-            user=None, publisher=publisher, one=_advertiser(one), other=_advertiser(other)
+            user=owner, publisher=publisher, one=_advertiser(one), other=_advertiser(other)
         )
 
 
-def _block(publisher: Organisation, plan: BlockPlan) -> None:
+def _block(publisher: Organisation, plan: BlockPlan, owner: User) -> None:
     is_advertiser = plan.kind == BlockRule.Kind.ADVERTISER
     rule = rights.block(
         publisher=publisher,
@@ -40,18 +41,18 @@ def _block(publisher: Organisation, plan: BlockPlan) -> None:
         advertiser=_advertiser(plan.value) if is_advertiser else None,
         site=_site(publisher, plan.site) if plan.site else None,
     )
-    rights.save_block(user=None, rule=rule, forecast={})
+    rights.save_block(user=owner, rule=rule, forecast={})
 
 
-def _floor(publisher: Organisation, plan: FloorPlan) -> None:
+def _floor(publisher: Organisation, plan: FloorPlan, owner: User) -> None:
     site = _site(publisher, plan.site)
     micros = parse_micros(f"{plan.floor:.2f}", site.currency)
-    rights.save_floor(user=None, site=site, floor_micros=micros, country=plan.country, device=plan.device)
+    rights.save_floor(user=owner, site=site, floor_micros=micros, country=plan.country, device=plan.device)
 
 
-def _house_ad(publisher: Organisation, plan: HouseAdPlan) -> None:
+def _house_ad(publisher: Organisation, plan: HouseAdPlan, owner: User) -> None:
     rights.save_house_ad(
-        user=None, publisher=publisher, name=plan.name, format=plan.format, width=plan.width, height=plan.height,
+        user=owner, publisher=publisher, name=plan.name, format=plan.format, width=plan.width, height=plan.height,
         headline=plan.headline, body=plan.body, call_to_action=plan.button, landing_url=plan.url,
     )  # fmt: skip
 
