@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Router, Schema
+from ninja.responses import Status as Result
 
 from adplatform.accounts.models import Organisation
 from adplatform.api.audit import noted
@@ -80,12 +81,12 @@ def list_campaigns(request: HttpRequest, status: str = "", search: str = "") -> 
 
 @router.post("/campaigns", response={201: CampaignOut}, auth=WRITE)
 @noted
-def create_campaign(request: HttpRequest, payload: CampaignNew) -> tuple[int, Campaign]:
+def create_campaign(request: HttpRequest, payload: CampaignNew) -> Result[Campaign]:
     organisation = organisation_of(request, ADVERTISER)
     campaign = services.create_campaign(
         user=None, organisation=organisation, at=clock.now(), **payload.dict(exclude_none=True)
     )
-    return 201, campaign
+    return Result(201, campaign)
 
 
 @router.get("/campaigns/{uuid:public_id}", response=CampaignOut, auth=READ)
@@ -121,10 +122,10 @@ def list_line_items(request: HttpRequest, public_id: UUID) -> QuerySet[LineItem]
 
 @router.post("/campaigns/{uuid:public_id}/line-items", response={201: LineItemOut}, auth=WRITE)
 @noted
-def create_line_item(request: HttpRequest, public_id: UUID, payload: LineItemNew) -> tuple[int, LineItem]:
+def create_line_item(request: HttpRequest, public_id: UUID, payload: LineItemNew) -> Result[LineItem]:
     campaign, fields = campaign_of(request, public_id), _given(payload)
     _check_segments(campaign.organisation, fields)
-    return 201, services.save_line_item(user=None, campaign=campaign, **fields)
+    return Result(201, services.save_line_item(user=None, campaign=campaign, **fields))
 
 
 @router.get("/line-items/{uuid:public_id}", response=LineItemOut, auth=READ)
@@ -158,10 +159,10 @@ def list_creatives(request: HttpRequest, public_id: UUID) -> QuerySet[Creative]:
 
 @router.post("/line-items/{uuid:public_id}/creatives", response={201: CreativeOut}, auth=WRITE)
 @noted
-def create_creative(request: HttpRequest, public_id: UUID, payload: CreativeNew) -> tuple[int, Creative]:
+def create_creative(request: HttpRequest, public_id: UUID, payload: CreativeNew) -> Result[Creative]:
     """It waits for review and serves once it is approved."""
     line_item = line_item_of(request, public_id)
-    return 201, services.save_creative(user=None, line_item=line_item, **_given(payload))
+    return Result(201, services.save_creative(user=None, line_item=line_item, **_given(payload)))
 
 
 @router.get("/creatives/{uuid:public_id}", response=CreativeOut, auth=READ)

@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Router
+from ninja.responses import Status as Result
 
 from adplatform.accounts.models import Organisation
 from adplatform.api.audit import noted
@@ -50,10 +51,10 @@ def list_slots(request: HttpRequest, site: str = "") -> QuerySet[AdSlot]:
 
 @router.post("/sites/{slug:public_id}/slots", response={201: SlotOut}, auth=WRITE)
 @noted
-def create_slot(request: HttpRequest, public_id: str, payload: SlotNew) -> tuple[int, AdSlot]:
+def create_slot(request: HttpRequest, public_id: str, payload: SlotNew) -> Result[AdSlot]:
     site = get_object_or_404(Site, public_id=public_id, publisher=organisation_of(request, PUBLISHER))
     _check_name(site, payload.name, None)
-    return 201, services.save_slot(user=None, site=site, **payload.dict(exclude_none=True))
+    return Result(201, services.save_slot(user=None, site=site, **payload.dict(exclude_none=True)))
 
 
 @router.get("/slots/{slug:public_id}", response=SlotOut, auth=READ)

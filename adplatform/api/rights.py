@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Router, Schema
+from ninja.responses import Status as Result
 from pydantic import Field
 
 from adplatform.accounts.models import Organisation
@@ -196,14 +197,16 @@ def preview_block(request: HttpRequest, payload: BlockNew) -> dict[str, Any]:
 
 @router.post("/blocks", response={201: BlockOut}, auth=WRITE)
 @noted
-def create_block(request: HttpRequest, payload: BlockNew) -> tuple[int, BlockRule]:
+def create_block(request: HttpRequest, payload: BlockNew) -> Result[BlockRule]:
     rule = _block(request, payload)
-    return 201, rights.save_block(user=None, rule=rule, forecast=blocked.cost(rule, at=clock.now()).as_json())
+    return Result(
+        201, rights.save_block(user=None, rule=rule, forecast=blocked.cost(rule, at=clock.now()).as_json())
+    )
 
 
 @router.delete("/blocks/{uuid:public_id}", response={204: None}, auth=WRITE)
 @noted
-def remove_block(request: HttpRequest, public_id: UUID) -> tuple[int, None]:
+def remove_block(request: HttpRequest, public_id: UUID) -> Result[None]:
     return _removed(request, BlockRule, public_id)
 
 
@@ -244,7 +247,7 @@ def set_floor(request: HttpRequest, payload: FloorNew) -> FloorRule:
 
 @router.delete("/floors/{uuid:public_id}", response={204: None}, auth=WRITE)
 @noted
-def remove_floor(request: HttpRequest, public_id: UUID) -> tuple[int, None]:
+def remove_floor(request: HttpRequest, public_id: UUID) -> Result[None]:
     return _removed(request, FloorRule, public_id)
 
 
@@ -259,11 +262,11 @@ def list_house_ads(request: HttpRequest) -> QuerySet[HouseAd]:
 
 @router.post("/house-ads", response={201: HouseAdOut}, auth=WRITE)
 @noted
-def create_house_ad(request: HttpRequest, payload: HouseAdNew) -> tuple[int, HouseAd]:
+def create_house_ad(request: HttpRequest, payload: HouseAdNew) -> Result[HouseAd]:
     publisher = _publisher(request)
     place: dict[str, Any] = _place(publisher, payload)
     fields = payload.dict(exclude_none=True, exclude={"site", "slot"})
-    return 201, rights.save_house_ad(user=None, publisher=publisher, **place, **fields)
+    return Result(201, rights.save_house_ad(user=None, publisher=publisher, **place, **fields))
 
 
 @router.patch("/house-ads/{uuid:public_id}", response=HouseAdOut, auth=WRITE)
@@ -278,7 +281,7 @@ def change_house_ad(request: HttpRequest, public_id: UUID, payload: HouseAdChang
 
 @router.delete("/house-ads/{uuid:public_id}", response={204: None}, auth=WRITE)
 @noted
-def remove_house_ad(request: HttpRequest, public_id: UUID) -> tuple[int, None]:
+def remove_house_ad(request: HttpRequest, public_id: UUID) -> Result[None]:
     return _removed(request, HouseAd, public_id)
 
 
@@ -293,20 +296,22 @@ def list_competitors(request: HttpRequest) -> QuerySet[CompetingPair]:
 
 @router.post("/competitors", response={201: PairOut}, auth=WRITE)
 @noted
-def name_competitors(request: HttpRequest, payload: PairNew) -> tuple[int, CompetingPair]:
+def name_competitors(request: HttpRequest, payload: PairNew) -> Result[CompetingPair]:
     one, other = _advertiser(payload.first), _advertiser(payload.second)
-    return 201, rights.name_competitors(user=None, publisher=_publisher(request), one=one, other=other)
+    return Result(
+        201, rights.name_competitors(user=None, publisher=_publisher(request), one=one, other=other)
+    )
 
 
 @router.delete("/competitors/{int:pk}", response={204: None}, auth=WRITE)
 @noted
-def forget_competitors(request: HttpRequest, pk: int) -> tuple[int, None]:
+def forget_competitors(request: HttpRequest, pk: int) -> Result[None]:
     rights.forget_competitors(user=None, pair=get_object_or_404(pairs_of(_publisher(request)), pk=pk))
-    return 204, None
+    return Result(204, None)
 
 
-def _removed(request: HttpRequest, model: type[Any], public_id: UUID) -> tuple[int, None]:
+def _removed(request: HttpRequest, model: type[Any], public_id: UUID) -> Result[None]:
     """Taken away; what is not the key's own, or is gone already, does not exist."""
     rule = get_object_or_404(rules_of(model, _publisher(request)), public_id=public_id)
     rights.remove(user=None, rule=rule, at=clock.now())
-    return 204, None
+    return Result(204, None)
