@@ -20,17 +20,6 @@ _json = msgspec.json.Encoder().encode
 Row = Mapping[str, object]
 
 
-def insert(table: str, columns: Sequence[str], rows: Iterable[Row]) -> list[str]:
-    """Insert rows whose decision the table does not hold yet; returns the decisions that were new."""
-    found = execute(
-        f"INSERT INTO {table} ({{columns}}) SELECT {{columns}} FROM json_populate_recordset(NULL::{table}, %s) "  # noqa: S608
-        "ON CONFLICT (decision_id) DO NOTHING RETURNING decision_id",
-        columns,
-        rows,
-    )
-    return [hex_of(value) for (value,) in found]
-
-
 def execute(sql: str, columns: Sequence[str], rows: Iterable[Row]) -> list[tuple[Any, ...]]:
     """Run a statement whose `{columns}` are these and whose one parameter is the rows; returns what it returns."""
     rows = list(rows)
@@ -52,8 +41,19 @@ def copy(table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
 def add(table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
     """Rows as events.binary makes them, into a table whose rows belong to tenants, where PostgreSQL refuses COPY: by way of
     one of the session's. None may be there already."""
+    if rows:
+        _arrived(table, columns, rows, "")
+
+
+def add_new(table: str, columns: Sequence[str], rows: Sequence[bytes]) -> list[str]:
+    """The same of rows whose decision the table does not hold yet; returns the decisions that were new."""
     if not rows:
-        return
+        return []
+    new = "ON CONFLICT (decision_id) DO NOTHING RETURNING replace(decision_id::text, '-', '')"
+    return [decision for (decision,) in _arrived(table, columns, rows, new)]
+
+
+def _arrived(table: str, columns: Sequence[str], rows: Sequence[bytes], then: str) -> list[tuple[Any, ...]]:
     listed, arriving = ", ".join(columns), f"arriving_{table}"
     with connection.cursor() as cursor:
         cursor.execute(
@@ -62,7 +62,8 @@ def add(table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
         )
     copy_binary(arriving, columns, rows)
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {arriving}")  # noqa: S608
+        cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {arriving} {then}")  # noqa: S608
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def copy_binary(table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:

@@ -50,8 +50,8 @@ class Events:
         self.decisions, self.visitors = served["decision_id"], served["visitor"]
         if not set(map(len, self.decisions)) <= {DECISION_BYTES}:
             raise ValueError(f"a decision's id has {DECISION_BYTES} bytes")
-        self.served_at, self.expires_at = _micros(served["served_at"]), _micros(served["expires_at"])
-        self.occurred_at = _micros([event.occurred_at for event in given])
+        self.served_at, self.expires_at = micros_of(served["served_at"]), micros_of(served["expires_at"])
+        self.occurred_at = micros_of([event.occurred_at for event in given])
         self.numbers: dict[str, Ints] = {name: np.array(served[name], np.int64) for name in NUMBERS}
         self.origins = [event.origin for event in given]
         said = list(
@@ -93,7 +93,8 @@ def _columns(served: Sequence[Served]) -> dict[str, tuple[Any, ...]]:
     )
 
 
-def _micros(moments: Sequence[datetime]) -> Ints:
+def micros_of(moments: Sequence[datetime]) -> Ints:
+    """Microseconds since 1970."""
     # Exact: as a float, seconds are right to a quarter of a microsecond until 2106.
     seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))
     return np.rint(seconds * 1e6).astype(np.int64)

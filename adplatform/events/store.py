@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-import msgspec
 import numpy as np
 from django.db import connection, transaction
 
@@ -30,9 +30,22 @@ from .validity import Reason
 _STRETCH_MICROSECONDS = 1_000 * STRETCH_MILLISECONDS
 _TABLES = {"impression": "events_impression", "view": "events_view", "click": "events_click"}
 
-# Fields of a record that are no columns of events.AdDecision: they are for others.
-_NO_COLUMNS = frozenset({"ordinal", "url", "evidence"})
-_DECISION_COLUMNS = tuple(name for name in DecisionRecord.__struct_fields__ if name not in _NO_COLUMNS)
+# Of a record, what events.AdDecision keeps; its ordinal, url and evidence are for others.
+_DECISION_COLUMNS: dict[str, binary.Writer] = {
+    **dict.fromkeys(("decision_id", "request_id"), binary.uuids),
+    "served_at": binary.instants,
+    **dict.fromkeys((*IDS, "site_id"), binary.bigints),
+    **dict.fromkeys(("no_ad", "mode", "visitor", "country", "region", "language", "device"), binary.texts),
+    **dict.fromkeys(("keywords", "currency", "price_kind", "source", "instead"), binary.texts),
+    "position": binary.smallints,
+    "candidates": binary.integers,
+    **dict.fromkeys(("bid_micros", "price_micros", "floor_micros", "charge_micros"), binary.bigints),
+    **dict.fromkeys(("runner_up_micros", "seed"), binary.bigints),
+    **dict.fromkeys(("text_score", "pctr", "pcvr", "propensity", "factor"), binary.floats),
+    **dict.fromkeys(("refused", "versions", "choice_set", "candidate_table"), binary.jsons),
+    "features": binary.byteas,
+    "explored": binary.bools,
+}
 _EVENT_COLUMNS = (
     *("decision_id", "served_at", "occurred_at", *IDS),
     *("visitor", "currency", "is_billable", "reason", "charge_micros", "source", "origin", "seen"),
@@ -95,16 +108,14 @@ def _store_events(
 
 
 def _store_decisions(decisions: Sequence[DecisionRecord]) -> None:
-    rows = sorted(decisions, key=lambda record: record.decision_id)
-    new = set(bulk.insert("events_addecision", _DECISION_COLUMNS, map(_decision_row, rows)))
+    if not decisions:
+        return
+    rows = sorted(decisions, key=attrgetter("decision_id"))
+    columns = [write([getattr(record, name) for record in rows]) for name, write in _DECISION_COLUMNS.items()]
+    new = set(bulk.add_new("events_addecision", list(_DECISION_COLUMNS), [binary.joined(columns, len(rows))]))
     fresh = {record.decision_id: record for record in rows if record.decision_id in new}
     add_fill(fresh.values())
     readers.remember(list(fresh.values()))
-
-
-def _decision_row(record: DecisionRecord) -> dict[str, object]:
-    """As PostgreSQL reads it out of JSON: bytes in its hexadecimal form."""
-    return msgspec.structs.asdict(record) | {"features": f"\\x{record.features.hex()}"}
 
 
 def _new(events: Sequence[TokenEvent]) -> list[TokenEvent]:

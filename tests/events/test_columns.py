@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from adplatform.events import binary, bulk, dead_letters, validity
 from adplatform.events.columns import Events
-from adplatform.events.models import Click, HourlyStat, Impression
+from adplatform.events.models import AdDecision, Click, FillStat, HourlyStat, Impression
 from adplatform.events.records import Served, TokenEvent
 from tests import factories
-from tests.events.streams import again, append, drain, event, served
+from tests.events.streams import again, append, decision, drain, event, served
 from tests.factories import NOON
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -138,3 +138,32 @@ def test_what_fits_no_column_goes_to_the_dead_letters_alone(events, wrong) -> No
     drain(events)
     assert Click.objects.get().decision_id == uuid.UUID(bytes=good.decision_id)
     assert dead_letters.count(events) == 1
+
+
+@pytest.mark.django_db
+def test_a_decision_is_stored_as_it_was_made(events) -> None:
+    """Whatever stands between tabs, backslashes and quotes; what is no number is nothing, as in JSON."""
+    said = {
+        "keywords": 'tab\there, back\\slash, "quotes", \\N and ünïcode',
+        "refused": {"wrong_country": 3, "a\\t'b": 1},
+        "versions": {"blender": "b-1"},
+        "choice_set": {"ads": [1, 2.5, None]},
+        "features": b"\x00\xff\\\t",
+        "explored": True,
+        "seed": -(2**63),
+        "candidates": 2**31 - 1,
+        "position": 7,
+        "advertiser_id": 2**40,
+        "pctr": 0.1,
+        "factor": 1.25,
+    }
+    slot = factories.slot()
+    made = decision(slot, **said, propensity=float("nan"))
+    append(events, made, decision(slot, **said), made, decision(slot, country="NOCOUNTRY"))
+    drain(events)
+    row = AdDecision.objects.get(decision_id=made.decision_id)
+    assert {name: getattr(row, name) for name in said} | {"features": bytes(row.features)} == said
+    assert (row.propensity, row.text_score, row.campaign_id, row.candidate_table) == (None,) * 4
+    assert (row.served_at, row.request_id) == (made.served_at, uuid.UUID(made.request_id))
+    assert (AdDecision.objects.count(), dead_letters.count(events)) == (2, 1)
+    assert FillStat.objects.get().requests == 2
