@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Q
 
 from .models import Budget, Campaign, Purse
@@ -148,33 +148,34 @@ def give_back(charges: Sequence[Charge]) -> None:
 
 def sync(*, at: datetime, campaign_ids: Collection[int] | None = None) -> int:
     """Carry edited budgets into today's and the flights' rows; returns how many changed. None: all campaigns."""
-    with transaction.atomic():
-        rows = Budget.objects.select_for_update(of=("self",)).select_related("campaign__organisation")
-        if campaign_ids is not None:
-            rows = rows.filter(campaign_id__in=campaign_ids)
-        recent = Q(date__isnull=True) | Q(date__gte=(at - timedelta(days=1)).date())
-        changed = []
-        for row in rows.filter(recent).order_by("campaign_id", "date"):
-            wanted = _amount_now(row, at)
-            if wanted is not None and wanted != row.amount_micros:
-                row.amount_micros = wanted
-                changed.append(row)
-        Budget.objects.bulk_update(changed, ["amount_micros"])
-    return len(changed)
+    with connection.cursor() as cursor:
+        ids = None if campaign_ids is None else list(campaign_ids)
+        cursor.execute(_SYNC, {"at": at, "unlimited": UNLIMITED, "ids": ids})
+        return int(cursor.rowcount)
+
+
+# A row of another day than today's stands. Rows are locked in the order of `charge`, and only those that change.
+_SYNC = """
+WITH changed AS (
+    SELECT row.id, wanted.micros FROM campaigns_budget AS row
+    JOIN campaigns_campaign AS campaign ON campaign.id = row.campaign_id
+    JOIN accounts_organisation AS owner ON owner.id = campaign.organisation_id
+    CROSS JOIN LATERAL (SELECT COALESCE(
+        CASE WHEN row.date IS NULL THEN campaign.flight_budget_micros ELSE campaign.daily_budget_micros END,
+        %(unlimited)s) AS micros) AS wanted
+    WHERE (row.date IS NULL OR row.date = (%(at)s AT TIME ZONE owner.time_zone)::date)
+      AND row.amount_micros <> wanted.micros
+      AND (%(ids)s::bigint[] IS NULL OR row.campaign_id = ANY(%(ids)s::bigint[]))
+    ORDER BY row.campaign_id, row.date
+    FOR NO KEY UPDATE OF row
+)
+UPDATE campaigns_budget AS row SET amount_micros = changed.micros FROM changed WHERE row.id = changed.id
+"""
 
 
 def day_of(moment: datetime, time_zone: str) -> date:
     """The day of a budget: the calendar day in the organisation's zone."""
     return moment.astimezone(ZoneInfo(time_zone)).date()
-
-
-def _amount_now(row: Budget, at: datetime) -> int | None:
-    """What the row should hold; None for a day that is not today, whose amount stands."""
-    campaign = row.campaign
-    if row.date is None:
-        return _limit(campaign.flight_budget_micros)
-    is_today = row.date == day_of(at, campaign.organisation.time_zone)
-    return _limit(campaign.daily_budget_micros) if is_today else None
 
 
 def _limit(budget_micros: int | None) -> int:

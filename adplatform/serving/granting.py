@@ -161,7 +161,7 @@ class Granter:
 
     def _grant(self, epoch: LeaseEpoch, dead: list[str], at: datetime) -> int:
         """Write what changed; where leases are taken back, every campaign."""
-        since = round(1000 * epoch.began_at.timestamp())
+        since = round(1000 * epoch.began_at.timestamp()) if epoch.began_at else 0
         grants = {grant.campaign_id: _charged_since(grant, since) for grant in affordable(at)}
         if gone := self._written.keys() - grants.keys():
             grants |= {id: Grant(id, 0, 0) for id in gone}

@@ -56,6 +56,15 @@ def test_an_edit_is_published_once(tmp_path, settings, hot) -> None:
 
 
 @pytest.mark.django_db
+def test_one_snapshot_answers_all_that_was_edited_before_it(tmp_path, settings, hot) -> None:
+    settings.SNAPSHOT_DIR = tmp_path / "snapshots"
+    Outbox.objects.bulk_create([Outbox(topic="snapshot", payload={}) for _ in range(1_200)])
+    call_command("publisher", once=True)
+    assert not Outbox.objects.filter(done_at__isnull=True).exists()
+    assert len([path for path in settings.SNAPSHOT_DIR.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.django_db
 def test_a_change_that_cannot_be_published_is_tried_again_and_then_parked(
     tmp_path, settings, monkeypatch
 ) -> None:

@@ -21,6 +21,7 @@ from adplatform.serving.granting import run as run_granting
 TOPICS = ("snapshot",)
 POLL_SECONDS = 1.0
 GATHER_SECONDS = 0.1  # edits that come together make one snapshot
+MOST_CHANGES = 100_000  # that one snapshot answers, since it holds them all: as many as an import leaves
 
 
 class Command(BaseCommand):
@@ -50,7 +51,7 @@ class Command(BaseCommand):
 
     def act(self) -> int:
         """Publish if anything waits; returns how many rows that answered."""
-        rows = outbox.waiting(topics=TOPICS)
+        rows = outbox.waiting(topics=TOPICS, limit=MOST_CHANGES)
         if not rows:
             return 0
         try:
