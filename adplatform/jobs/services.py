@@ -11,6 +11,7 @@ import traceback
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 MOST_ATTEMPTS = 3
 TRACEBACK_FRAMES = 4
 PROGRESS_SECONDS = 0.5
+_PERSON = "person:"  # before the primary key of who asked
 
 Status = JobRun.Status
 Trigger = JobRun.Trigger
@@ -60,7 +62,7 @@ def run_task(name: str, *, slot: str | None, trigger: str, requested_by: str = "
     """What the Celery task does: the slot comes with the message, else the schedule names it."""
     at = clock.now()
     moment = datetime.fromisoformat(slot) if slot else schedules.slot_of(schedules.schedule_of(name), at)
-    result = run(name, slot=moment, at=at, trigger=trigger, requested_by=requested_by)
+    result = run(name, slot=moment, at=at, trigger=trigger, requested_by=_name_of(requested_by))
     log.info("job %s %s: %s %s", name, moment.isoformat(), result.status, result.summary)
     return result
 
@@ -71,7 +73,7 @@ def enqueue(
     """Ask a worker to run the job ("run now"); returns its slot, or raises BrokerUnavailableError within seconds."""
     registered = find(name)
     moment = slot or clock.now()
-    message = {"slot": moment.isoformat(), "trigger": str(trigger), "requested_by": str(user)}
+    message = {"slot": moment.isoformat(), "trigger": str(trigger), "requested_by": _reference(user)}
     try:
         registered.task.apply_async(kwargs=message, queue=registered.queue, retry=False)
     except Exception as error:  # each broker has errors of its own; what is none of theirs is raised again
@@ -81,6 +83,18 @@ def enqueue(
             ) from error
         raise
     return moment
+
+
+def _reference(user: object) -> str:
+    """How a message names a person: it lies in Valkey and in workers' logs, where no name belongs."""
+    pk = getattr(user, "pk", None)
+    return str(user) if pk is None else f"{_PERSON}{pk}"
+
+
+def _name_of(reference: str) -> str:
+    if not reference.startswith(_PERSON):
+        return reference
+    return str(get_user_model()._default_manager.filter(pk=reference.removeprefix(_PERSON)).first() or "")
 
 
 def seed_schedules() -> int:

@@ -6,7 +6,6 @@ Real servers answer real requests; then the whole database, both Valkeys and the
 from __future__ import annotations
 
 import json
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,15 +20,10 @@ from adplatform.embedded import net
 from adplatform.events.models import AdDecision, Click, Impression
 from adplatform.serving import pipeline, publish
 from tests import processes
-from tests.billing.test_backup import program, url
+from tests.privacy import planted
 from tests.serving import market as m
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-EMAILS = [f"planted.reader{n}@mail.example" for n in range(7)]
-NAMES = [f"Planted-Person-{letter}" for letter in "ABCDEFG"]
-ADDRESSES = [f"198.51.100.{n}" for n in (201, 202, 203)] + [f"Lindenstraße 4{n}" for n in range(3)]
-PLANTED = EMAILS + NAMES + ADDRESSES
 
 
 def post(base: str, body: object, **headers: str) -> dict:
@@ -51,29 +45,31 @@ def get(address: str, **headers: str) -> int:
         return error.code
 
 
-def read_a_page(base: str, slot: str, planted: str, *, agrees: bool) -> None:
-    """A visit with the planted value wherever a browser or a publisher could put it."""
+def read_a_page(base: str, slot: str, value: str, *, agrees: bool) -> None:
+    """A visit with the value wherever a browser or a publisher could put it."""
     headers = {
-        "Referer": f"https://paper.example/search?q={quote(planted)}",
-        "User-Agent": f"{m.BROWSER} {quote(planted)}",
-        "X-Forwarded-For": planted if planted[0].isdigit() else "198.51.100.201",
-        "X-Form": quote(planted),
+        "Referer": f"https://paper.example/search?q={quote(value)}",
+        "User-Agent": f"{m.BROWSER} {quote(value)}",
+        "X-Forwarded-For": value if value[0].isdigit() else "198.51.100.201",
+        "X-Form": quote(value),
     }
-    personal = planted not in NAMES  # a bare name cannot be told from a topic: publishers must not send any
+    personal = (
+        value not in planted.NAMES
+    )  # a bare name cannot be told from a topic: publishers must not send any
     body = {
-        "placements": [{"id": quote(planted)[:64], "slot": slot}],
-        "user": {"id": planted, "consent": m.AGREED if agrees else {"gpc": True} | m.AGREED},
+        "placements": [{"id": quote(value)[:64], "slot": slot}],
+        "user": {"id": value, "consent": m.AGREED if agrees else {"gpc": True} | m.AGREED},
         "context": {
-            "url": f"https://paper.example/{quote(planted)}?form={planted}",
-            "keywords": ["boats", *([planted] if personal else [])],
+            "url": f"https://paper.example/{quote(value)}?form={value}",
+            "keywords": ["boats", *([value] if personal else [])],
         },
     }
     (placement,) = post(base, body, **headers)["placements"].values()
     for ad in placement["ads"]:
         assert get(ad["impression_url"].replace("http://localhost:8000", base), **headers) == 200
         assert get(ad["click_url"].replace("http://localhost:8000", base), **headers) == 302
-    get(f"{base}/c/{quote(planted)}", **headers)  # forged
-    get(f"{base}/e/conv?action={quote(planted)}", **headers)  # refused
+    get(f"{base}/c/{quote(value)}", **headers)  # forged
+    get(f"{base}/e/conv?action={quote(value)}", **headers)  # refused
 
 
 def test_none_of_it_is_kept_in_clear(tmp_path: Path, hot, events, process_environment, settings) -> None:
@@ -92,13 +88,13 @@ def test_none_of_it_is_kept_in_clear(tmp_path: Path, hot, events, process_enviro
         (tmp_path / "ads.log").open("wb") as log,
         processes.web(processes.ADS, environment, port=port, threads=1, log=log),
     ):
-        for number, planted in enumerate(PLANTED):
-            read_a_page(f"http://127.0.0.1:{port}", slot, planted, agrees=number % 3 != 0)
-    waiting = events_dump(events)  # as it lay on the stream
+        for number, value in enumerate(planted.PLANTED):
+            read_a_page(f"http://127.0.0.1:{port}", slot, value, agrees=number % 3 != 0)
+    waiting = planted.valkey(events)  # as it lay on the stream
     pipeline.drain_all(events, hot, at=clock.now())
-    call_command("subject_erase", EMAILS[1], stdout=(tmp_path / "erase.log").open("w"))
+    call_command("subject_erase", planted.EMAILS[1], stdout=(tmp_path / "erase.log").open("w"))
 
-    assert AdDecision.objects.count() == len(PLANTED)
+    assert AdDecision.objects.count() == len(planted.PLANTED)
     assert (
         min(
             Impression.objects.count(),
@@ -108,40 +104,14 @@ def test_none_of_it_is_kept_in_clear(tmp_path: Path, hot, events, process_enviro
         )
         > 9
     )
-    name = str(settings.DATABASES["default"]["NAME"])
-    dump = subprocess.run(
-        [program("pg_dump"), "--data-only", "--enable-row-security", url(name)],
-        check=True,
-        capture_output=True,
-    ).stdout
-    logs = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     stores = {
-        "database": dump,
+        "database": planted.database(str(settings.DATABASES["default"]["NAME"])),
         "stream": waiting,
-        "valkeys": events_dump(events) + events_dump(hot),
-        "logs": logs,
+        "valkeys": planted.valkey(events) + planted.valkey(hot),
+        "logs": planted.files(tmp_path),
     }
-    found = {
-        (where, planted)
-        for where, data in stores.items()
-        for planted in PLANTED
-        for form in {planted, quote(planted)}
-        if form.lower().encode() in data.lower()
-    }
-    assert found == set()
+    assert planted.found(stores) == set()
     # The search would have found it: what is no person's lies there in clear.
     assert all(b"boats" in stores[where] for where in ("database", "stream"))
-    assert b"Starting granian" in logs
-    assert b"Erased." in logs
-
-
-def events_dump(client) -> bytes:
-    """Every key with its value as Valkey itself would write it."""
-    parts = []
-    for key in client.scan_iter():
-        parts += [key, client.dump(key) or b""]
-        if client.type(key) == b"stream":  # a dump compresses: read the entries as they are
-            parts += [b"".join(fields.values()) for _, fields in client.xrange(key)]
-        if client.type(key) == b"hash":
-            parts += [piece for pair in client.hgetall(key).items() for piece in pair]
-    return b"\n".join(parts)
+    assert b"Starting granian" in stores["logs"]
+    assert b"Erased." in stores["logs"]
