@@ -14,6 +14,8 @@ from adplatform.backups.archive import BackupError
 from adplatform.backups.services import restore
 from adplatform.core import clock
 
+SHOWN = 20
+
 
 class Command(BaseCommand):
     help = "Restores a backup into DATABASE_URL, REDIS_URL and EVENTS_URL, forgets again who was erased since, and verifies. Exits 1 where something is wrong."
@@ -46,7 +48,8 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(asdict(found)))
         if found.violations:
-            raise CommandError("\n".join(found.violations), returncode=1)
+            first = "\n".join(found.violations[:SHOWN])
+            raise CommandError(f"{len(found.violations):,} violations, first\n{first}", returncode=1)
         if not options["json"]:
             self.stdout.write(
                 f"Sound: {found.postings:,} postings, head {found.head}. Start it with `manage.py up`."
