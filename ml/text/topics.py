@@ -16,6 +16,7 @@ NEIGHBOURS = 61  # groups around one in time that tell the level it is compared 
 LINE_VARIANCE, LIKENESS_VARIANCE, SIZE_VARIANCE = 0.001, 0.06, 0.01
 LIKENESS_REACH = 3.0  # how fast likeness falls, in mean squared distances between groups
 OWN_VARIANCE = 0.1  # of the log click rate of a group, apart from its topic and from chance
+LIFT_PENALTY = 3_000.0  # stronger than the line's own: one number has to do for all that lifts a text
 MOST_GROUPS = 4_000  # the newest ones; time grows with the cube
 KEPT_GROUPS = 6_000  # the likeness of so many (290 MB) is computed once for all moments
 
@@ -65,6 +66,32 @@ class TopicLevels:
         sizes = np.outer(self._size[one], self._size[other])
         covariance: Floats = LINE_VARIANCE * product + LIKENESS_VARIANCE * near + SIZE_VARIANCE * sizes
         return covariance
+
+
+def lifting(vectors: Floats, past: Rivals) -> Floats:
+    """One number a text: what groups of such texts draw, by a straight line over the groups' mean vectors.
+
+    What lifts a whole group lifts a text above its rivals too, and groups of one text, of which a conditional logit
+    learns nothing, tell it as well. Mean 0 and spread 1 over all texts; 0 where groups tell nothing.
+    """
+    from scipy.linalg import solve
+
+    known, rate, noise = _log_rates(past)
+    groups, group = np.unique(past.group, return_inverse=True)
+    place = np.full(len(groups), len(known))  # of those older than the newest
+    place[np.searchsorted(groups, known)] = np.arange(len(known))
+    code = place[group]
+    mean = np.zeros((len(known) + 1, vectors.shape[1]))
+    np.add.at(mean, code, vectors[past.text])
+    mean = mean[:-1] / np.bincount(code, minlength=len(known) + 1)[:-1, None]
+    weight = 1 / noise
+    mean -= np.average(mean, axis=0, weights=weight)
+    gram = mean.T @ (weight[:, None] * mean) + LIFT_PENALTY * np.eye(mean.shape[1])
+    line = solve(gram, mean.T @ (weight * (rate - np.average(rate, weights=weight))), assume_a="pos")
+    found = vectors @ line
+    spread = float(found.std())
+    lifted: Floats = (found - found.mean()) / spread if spread > 0 else np.zeros(len(found))
+    return lifted
 
 
 def _log_rates(past: Rivals) -> tuple[Ints, Floats, Floats]:

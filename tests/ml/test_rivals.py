@@ -9,7 +9,7 @@ from ml.table.texts import TOPIC_LEVEL
 from ml.text.conditional import Rivals, best_penalty, fit, fit_rates, loss_of, tempered
 from ml.text.encoder import Encoder
 from ml.text.rivals import DEPTHS
-from ml.text.topics import TopicLevels
+from ml.text.topics import TopicLevels, lifting
 from ml.text.wording import measures
 
 
@@ -68,6 +68,22 @@ def test_what_a_group_is_about_tells_its_level() -> None:
     found = levels.scores(past, np.arange(400, 500))
     assert np.corrcoef(found, worth[400:])[0, 1] > 0.95
     assert np.std(found - worth[400:]) < 0.2
+
+
+def test_groups_of_one_tell_what_lifts_a_text_above_its_rivals() -> None:
+    rng = np.random.default_rng(5)
+    vectors = 4.0 * rng.normal(size=(1_000, 10))
+    clicks = rng.poisson(10_000 * np.exp(0.1 * vectors[:, 0] - 5)).astype(float)
+    past = Rivals(np.arange(800), clicks[:800], np.full(800, 10_000.0), np.arange(800)[::-1])
+    found = lifting(vectors, past)
+    assert np.corrcoef(found[800:], vectors[800:, 0])[0, 1] > 0.98
+    assert (found.mean(), found.std()) == pytest.approx((0.0, 1.0))
+
+
+def test_where_all_groups_are_alike_nothing_lifts() -> None:
+    vectors = np.ones((6, 3))
+    past = Rivals(np.arange(6), np.full(6, 5.0), np.full(6, 1_000.0), np.arange(6) // 2)
+    assert not lifting(vectors, past).any()
 
 
 def test_the_penalty_is_chosen_on_groups_that_were_not_fitted() -> None:
