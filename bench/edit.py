@@ -52,9 +52,9 @@ class Reader:
     def run(self, stop: threading.Event) -> None:
         with load.connected(self.port) as connection:
             while not stop.wait(LOOK_SECONDS):
-                _, ready = load.exchange(connection, load.get("/readyz"))
                 _, body = load.exchange(connection, self.request)
                 at = time.time()
+                _, ready = load.exchange(connection, load.get("/readyz"))
                 ads = json.loads(body)["placements"]["a"]["ads"]
                 is_there = any(ad["creative_id"] == self.creative_id for ad in ads)
                 self.seen.append((at, is_there, json.loads(ready)["snapshot"]))
@@ -105,7 +105,7 @@ def _prepare(folder: Path, chosen: argparse.Namespace, ended: ExitStack) -> None
     if made.returncode and "exists" not in made.stderr:
         raise SystemExit(made.stderr)
     if not chosen.keep:
-        ended.callback(subprocess.run, [*seed, "--drop"], cwd=load.ROOT, check=True)
+        ended.callback(subprocess.run, [*seed, "--drop"], cwd=load.ROOT, env=dict(os.environ), check=True)
     url = urlsplit(os.environ["DATABASE_URL"])
     os.environ |= {
         **processes.FRUGAL,
