@@ -64,9 +64,9 @@ def _credit(operator: User) -> None:
         organisation=_named(CREDITED), kind=Invoice.Kind.INVOICE, net_micros__gt=0
     )
     invoice = invoices.order_by("pk").first()
-    if invoice is None or invoice.corrections.exists():
+    micros = round_half_even(invoice.net_micros // 10, invoice.currency) if invoice else 0
+    if invoice is None or not micros or invoice.corrections.exists():
         return
-    micros = round_half_even(invoice.net_micros // 10, invoice.currency)
     reason = "Ads stood beside a broken page"
     approvals.ask(
         kind=Proposal.Kind.CREDIT_NOTE,
