@@ -34,7 +34,7 @@ class SubjectForm(forms.Form):
         max_length=200,
         strip=True,
         help_text=gettext_lazy(
-            "As the publisher sends it; for people with an account here their e-mail address."
+            "As the publisher sends it. An e-mail address also hands out what is held of that account here."
         ),
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "inp"}),
     )
@@ -84,11 +84,15 @@ def forget(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, form: SubjectForm) -> HttpResponse:
+    overdue = retention.overdue(at=clock.now())
+    late = {one.rule: one.rows for one in overdue}
+    kept = [(rule.words, rule.days, late.get(rule.name, 0)) for rule in retention.rules() if rule.days]
+    kept += [(one.words, 0, one.rows) for one in overdue if not one.days]
     context = {
         "section": "privacy",
         "form": form,
-        "overdue": retention.overdue(at=clock.now()),
-        "rules": [rule for rule in retention.rules() if rule.days],
+        "is_overdue": bool(overdue),
+        "kept": kept,
         "erasures": Erasure.objects.order_by("-at")[:SHOWN],
     }
     return render(request, "console/privacy.html", context, status=422 if form.errors else 200)

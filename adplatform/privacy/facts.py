@@ -19,25 +19,40 @@ OURS = ("live", "test")  # of real visitors: data sets and the demo market are l
 
 @dataclass(frozen=True, slots=True)
 class FactTable:
-    """`moment` is the column by which its rows grow old."""
+    """`moment` is the column by which its rows grow old; `rows` what they are called."""
 
     name: str
     key: str
     moment: str
+    rows: str
     meaning: str
 
 
 TABLES = (
-    FactTable("events_addecision", "decision_id", "served_at", "Each time we decided which ad to show you"),
-    FactTable("events_impression", "decision_id", "served_at", "Ads that were shown to you"),
     FactTable(
-        "events_view", "decision_id", "served_at", "Ads that were in your view long enough to count as seen"
+        "events_addecision",
+        "decision_id",
+        "served_at",
+        "decisions",
+        "Each time we decided which ad to show you",
     ),
-    FactTable("events_click", "decision_id", "served_at", "Ads that you clicked"),
+    FactTable("events_impression", "decision_id", "served_at", "impressions", "Ads that were shown to you"),
     FactTable(
-        "events_conversion", "id", "occurred_at", "Purchases and the like that an advertiser told us of"
+        "events_view",
+        "decision_id",
+        "served_at",
+        "views",
+        "Ads that were in your view long enough to count as seen",
     ),
-    FactTable("events_feedback", "id", "served_at", "What you said about ads"),
+    FactTable("events_click", "decision_id", "served_at", "clicks", "Ads that you clicked"),
+    FactTable(
+        "events_conversion",
+        "id",
+        "occurred_at",
+        "conversions",
+        "Purchases and the like that an advertiser told us of",
+    ),
+    FactTable("events_feedback", "id", "served_at", "words about ads", "What you said about ads"),
 )
 
 

@@ -91,7 +91,7 @@ def _limit(rule: Rule, at: datetime) -> datetime:
 def _pseudonyms(table: facts.FactTable, days: int) -> Rule:
     return Rule(
         f"pseudonyms_{table.name.removeprefix('events_')}",
-        f"pseudonyms in {table.name}",
+        f"to whom {table.rows} belong",
         days,
         lambda before: facts.count_old(table, "visitor", before=before),
         lambda before: facts.empty_old(table, "visitor", before=before),
