@@ -39,6 +39,7 @@ class Bench:
 
 BENCHES = (
     Bench("serving", small="--line-items 1000 10000 --seconds 3"),
+    Bench("edit", small="--line-items 500 --slots 50 --edits 4"),
     Bench("counters", small="--line-items 1000 10000 --rates 500 --rounds 3"),
     Bench("ingest", small="--events 20000"),
     Bench("delivery", small="--line-items 5000 --minutes 1"),
