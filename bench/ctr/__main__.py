@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.ctr import environment
+from bench.ctr import environment, larger
 from bench.ctr.contenders import DEEP, NOT_NORMAL_USE, PEERS_BY_NAME, PUBLISHED, Arena, Run, RunError, ours
 from bench.ctr.judging import Judge
-from bench.ctr.sets import SETS, Prepared
+from bench.ctr.sets import SETS, Options, Prepared
 from bench.ctr.table import Row, cost_line, table
 
 BARS = {
@@ -63,6 +63,8 @@ def _compare(prepared: Prepared, wanted: list[str], chosen: argparse.Namespace) 
         for name, (title, options) in ours(prepared.options).items():
             seeds = chosen.seeds if name == "ours" else 1
             rows[name] = _row(title, seeds, lambda seed, n=name, o=options: arena.ours(n, o, seed))
+        if chosen.encoder and prepared.options.text:
+            rows["ours-encoder"] = _other_encoder(chosen.encoder, arena, prepared.options)
     size = f"{len(prepared.train):,} rows to train, {len(prepared.test):,} to test"
     note = "" if prepared.has_bar else "; too few clicks to judge by"
     print(f"\n## {prepared.name}\n{size}{note}\n")
@@ -138,6 +140,16 @@ def _peer(name: str, arena: Arena, prepared: Prepared, seeds: int) -> Row:
     return _row(peer.title, seeds if peer.is_random else 1, lambda seed: arena.peer(name, peer, seed, python))
 
 
+def _other_encoder(name: str, arena: Arena, options: Options) -> Row:
+    """Our row with the texts read by another transformer."""
+    folder = str(larger.provide()) if name == larger.NAME else name
+    return _row(
+        f"ours, texts read by {Path(folder).name}",
+        1,
+        lambda seed: arena.ours("ours-encoder", options, seed, encoder=folder),
+    )
+
+
 def _row(title: str, seeds: int, run: Callable[[int], Run]) -> Row:
     try:
         return Row(title, [run(seed) for seed in range(seeds)])
@@ -168,6 +180,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3, help="runs of a model that draws chance (3)")
     parser.add_argument(
         "--reuse", action="store_true", help="keep peers' answers of an earlier run on equal data"
+    )
+    parser.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help=f"one row more: texts read by another sentence transformer ({larger.NAME}: fetched)",
     )
     parser.add_argument("--only-peers", action="store_true", help="leave our own rows out")
     return parser

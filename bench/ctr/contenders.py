@@ -102,14 +102,15 @@ class Arena:
         files = [folder / name for name in ("train.parquet", "test.parquet", "options.json")]
         self._data = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
-    def ours(self, name: str, options: Options, seed: int) -> Run:
+    def ours(self, name: str, options: Options, seed: int, *, encoder: str | None = None) -> Run:
         """`python -m ml fit-predict` on the set."""
 
         def command(predictions: Path) -> list[str]:
             files = {part: self._folder / f"{part}.parquet" for part in ("train", "test")}
             named = [word for part, path in files.items() for word in (f"--{part}", str(path))]
             program = [sys.executable, "-m", "ml", "fit-predict", *named, "--predictions", str(predictions)]
-            return [*program, *options.arguments(), "--seed", str(seed), "--json"]
+            read_by = ["--encoder", encoder] if encoder else []
+            return [*program, *options.arguments(), *read_by, "--seed", str(seed), "--json"]
 
         return self._run(f"{name}-{seed}", command, reuse=False)
 
