@@ -43,6 +43,7 @@ BENCHES = (
     Bench("counters", small="--line-items 1000 10000 --rates 500 --rounds 3"),
     Bench("ingest", small="--events 20000"),
     Bench("delivery", small="--line-items 5000 --minutes 1"),
+    Bench("edit", small="--line-items 1000 --slots 50 --edits 5"),
     Bench("walls", small="--rows 50000"),
     Bench("privacy", small="--batches 5"),
     Bench("validity", needs="invalid_traffic"),
