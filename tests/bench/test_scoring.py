@@ -25,7 +25,8 @@ def test_every_form_has_a_row(capsys: pytest.CaptureFixture[str], monkeypatch: p
         "torch float32, eager attention",
         "torch float32 (default here)",
     ]
-    assert "onnxruntime int8" in names
+    assert {scoring.OURS, scoring.LIBRARY} <= set(names)
+    assert "int8 against the library's own, in this run: " in printed
     assert "onnxruntime int8, 4 layers" in names
     same = [
         row.split("|")[6].split(",")[0].strip() for row in rows if "float32" in row and "layers" not in row
