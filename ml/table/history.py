@@ -26,6 +26,7 @@ OVERALL_FADING = 0.999
 FADING = {"user": 0.85, "item": 0.97}
 FACTS = ("log_seen", "rate", "residual", "fading_rate", "fading_residual", "ago")
 COSINES_AT_ONCE = 32_768
+SLOTS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class History:
         _, number, past = self._clicks
         row, place = past.places(REMEMBERED_CLICKS)
         item = self._keys["item"]
-        earlier, now = item[self._events[number[place]]], item[self._wanted[row]]
+        earlier, now = item[self._events[number]][place], item[self._wanted][row]
         times = self._times_together(earlier, now, self._cut[row])
         hit = np.flatnonzero(times)
         row, cut = row[hit], self._cut[row[hit]]
@@ -214,16 +215,21 @@ class History:
         which, place = Past(of.first, here).places(REMEMBERED_CLICKS)
         width = int(item.max(initial=0)) + 1
         together = _unordered(clicked[which], clicked[place], width)
-        asked = _unordered(earlier, now, width)
         known = np.flatnonzero(together >= 0)
         known = known[np.argsort(number[which[known]], kind="stable")]
         pairs, code = np.unique(together[known], return_inverse=True)
         of_pairs = Events.of(code.astype(np.int64), number[which[known]], len(self._events) + 1)
-        asked_code = np.minimum(np.searchsorted(pairs, asked), max(len(pairs) - 1, 0))
-        times = np.zeros(len(asked), dtype=np.int64)
-        hit = np.flatnonzero(pairs[asked_code] == asked) if len(pairs) else np.empty(0, np.int64)
-        past = of_pairs.before(asked_code[hit], cut[hit])
-        times[hit] = past.end - past.begin
+        times = np.zeros(len(earlier), dtype=np.int64)
+        if len(pairs) == 0:
+            return times
+        met = np.zeros(SLOTS, dtype=bool)  # most of what is asked never met: that is told without a search
+        met[_slot(clicked[which], clicked[place])] = True
+        near = np.flatnonzero(met[_slot(earlier, now)])
+        asked = _unordered(earlier[near], now[near], width)
+        asked_code = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        found = np.flatnonzero(pairs[asked_code] == asked)
+        past = of_pairs.before(asked_code[found], cut[near[found]])
+        times[near[found]] = past.end - past.begin
         return times
 
     def _set(self, place: int) -> list[Floats]:
@@ -282,6 +288,12 @@ def _unordered(one: Ints, other: Ints, width: int) -> Ints:
     """A number per pair of items whatever their order; −1 for an item with itself, or where one is missing."""
     low, high = np.minimum(one, other), np.maximum(one, other)
     return np.where((low < 0) | (low == high), -1, low * width + high)
+
+
+def _slot(one: Ints, other: Ints) -> Ints:
+    """A number below SLOTS per pair, the same whatever its order; few pairs share one."""
+    slot: Ints = (one * other + (one + other) * 40_503) % SLOTS
+    return slot
 
 
 def _flat(sets: list[tuple[int, ...]]) -> tuple[Ints, Ints]:

@@ -122,12 +122,14 @@ def _with_rivals(matrix: _Matrix, rows: Rows) -> _Matrix:
     """Where rows compete in groups: each feature less its mean over the group, unless it is the same for all of it."""
     if rows.group is None or only_competing_texts(rows):
         return matrix
-    named = zip(matrix.names, matrix.X.T, strict=True)
-    found = {name: relative_to_group(column, rows.group) for name, column in named}
-    relative = {f"{name}_in_group": column for name, column in found.items() if column is not None}
-    rising = matrix.rising | {name for name in relative if name.removesuffix("_in_group") in matrix.rising}
-    columns = np.concatenate([matrix.X.T, [*relative.values()]]) if relative else matrix.X.T
-    return _Matrix(columns.T, [*matrix.names, *relative], frozenset(rising), matrix.history_seconds)
+    columns, names = [column.astype(np.float32) for column in matrix.X.T], list(matrix.names)
+    for name, column in zip(matrix.names, matrix.X.T, strict=True):
+        relative = relative_to_group(column, rows.group)
+        if relative is not None:
+            columns.append(relative.astype(np.float32))
+            names.append(f"{name}_in_group")
+    rising = matrix.rising | {name for name in names if name.removesuffix("_in_group") in matrix.rising}
+    return _Matrix(np.array(columns).T, names, frozenset(rising), matrix.history_seconds)
 
 
 def _competition(rows: Rows, matrix: _Matrix) -> _Model:

@@ -1,6 +1,6 @@
 """LightGBM over a table's features: how many trees is chosen on held rows, then a few forests share all rows.
 
-Trees may start from a logistic regression, where that lowers the loss on the held rows. Where there are many
+Trees start from a logistic regression where they have little to add to it on the held rows. Where there are many
 non-clicks, each forest sees all clicks and its own share of the rest, which stands for all.
 """
 
@@ -21,8 +21,9 @@ from ml.table.start import Start
 MOST_TREES, PATIENCE = 400, 10
 FORESTS = 2
 LEAST_NON_CLICKS, NON_CLICKS_A_CLICK = 30_000, 5
-# A sum that comes this near to trees may be worth starting from; a farther one is not tried.
-NEAR = 1.01
+# Where trees lower a sum's loss below this share of it, there is more than a sum to be learned, and they do better from
+# nothing; otherwise a fraction of the trees is enough.
+LITTLE = 0.99
 # Chosen on parts of the training rows of three public sets (docs/ml.md): `python -m bench.ctr.choosing`.
 SETTINGS = {
     "objective": "cross_entropy",
@@ -92,12 +93,7 @@ def grow(
         tree = Forest([ground.fit(np.arange(len(rate)), weight, None, trees=1, forest=0)], None)
         return tree, tree
     rows, shown = ground.sample(earlier, forest=0)
-    first, loss = ground.stopped(rows, shown, latest, None)
-    if may_start:
-        start = ground.start(rows, shown)
-        if _loss(start.log_odds(features[:, latest]), rate[latest], weight[latest]) < NEAR * loss:
-            other, lower = ground.stopped(rows, shown, latest, start)
-            first = other if lower < loss else first
+    first = ground.first(rows, shown, latest, may_start=may_start)
     return first, ground.final(first)
 
 
@@ -123,24 +119,50 @@ class _Ground:
         kept = rows[sampled_rows(clicked, share=share, seed=self.seed + forest)]
         return kept, self.weight[kept] * np.where(self.rate[kept] > 0, 1.0, 1 / share)
 
+    def first(self, rows: Ints, weight: Floats, latest: Ints, *, may_start: bool) -> Forest:
+        """Trees of these rows: from a sum where they have little to add to it, else from nothing."""
+        if not may_start:
+            return self.from_nothing(rows, weight, latest)
+        start = self.start(rows, weight)
+        alone = _loss(start.log_odds(self.features[:, latest]), self.rate[latest], self.weight[latest])
+        from_sum = self.stopped(rows, weight, latest, start, above=LITTLE * alone)
+        return from_sum or self.from_nothing(rows, weight, latest)
+
+    def from_nothing(self, rows: Ints, weight: Floats, latest: Ints) -> Forest:
+        """Trees alone, as many as the latest rows want."""
+        found = self.stopped(rows, weight, latest, None, above=-1.0)
+        if found is None:
+            raise ValueError("no loss is negative")
+        return found
+
     def start(self, rows: Ints, weight: Floats) -> Start:
         """The logistic regression of these rows."""
         return Start.fit(self.features[:, rows], self.names, self.rising, rate=self.rate[rows], weight=weight)
 
-    def stopped(self, rows: Ints, weight: Floats, latest: Ints, start: Start | None) -> tuple[Forest, float]:
-        """(trees of these rows until the latest gain no more, the loss on the latest)."""
+    def stopped(
+        self, rows: Ints, weight: Floats, latest: Ints, start: Start | None, *, above: float
+    ) -> Forest | None:
+        """Trees of these rows until the latest gain no more; None as soon as their loss falls below a bound."""
         import lightgbm
+
+        losses: list[float] = []
+
+        def give_up(seen: Any) -> None:
+            losses.append(float(seen.evaluation_result_list[0][2]))
+            if losses[-1] < above:
+                raise lightgbm.callback.EarlyStopException(len(losses) - 1, [])
 
         booster = lightgbm.train(
             self._parameters(0),
             self._part(rows, weight, start),
             num_boost_round=MOST_TREES,
             valid_sets=[self._part(latest, self.weight[latest], start)],
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+            callbacks=[give_up, lightgbm.early_stopping(PATIENCE, verbose=False)],
         )
+        if min(losses) < above:
+            return None
         trees = max(1, int(booster.best_iteration))
-        loss = float(booster.best_score["valid_0"]["cross_entropy"])
-        return Forest([Blender(booster.model_to_string(num_iteration=trees))], start), loss
+        return Forest([Blender(booster.model_to_string(num_iteration=trees))], start)
 
     def final(self, first: Forest) -> Forest:
         """As many trees as there, on all rows, in several forests."""
