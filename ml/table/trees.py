@@ -24,7 +24,7 @@ LEAST_NON_CLICKS, NON_CLICKS_A_CLICK = 30_000, 5
 # Where trees lower a sum's loss below this share of it, there is more than a sum to be learned, and they do better from
 # nothing; otherwise a fraction of the trees is enough.
 LITTLE = 0.99
-# Chosen on parts of the training rows of three public sets (docs/ml.md): `python -m bench.ctr.choosing`.
+# Chosen on parts of the training rows of three public sets (docs/ml.md, "Trees of a table").
 SETTINGS = {
     "objective": "cross_entropy",
     "learning_rate": 0.15,
