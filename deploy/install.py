@@ -88,8 +88,9 @@ def install(level: str, steps: tuple[tuple[str, ...], ...]) -> int:
 
 def compiled() -> int:
     """The loops in C, where the machine can; where it cannot, one line says what that costs, and all works without."""
-    command = [str(VENV / "bin" / "python"), str(ROOT / "deploy" / "native.py")]
-    subprocess.run(command, cwd=ROOT, check=False)
+    python = VENV / "bin" / "python"
+    if python.exists():
+        subprocess.run([str(python), str(ROOT / "deploy" / "native.py")], cwd=ROOT, check=False)
     return 0
 
 

@@ -43,7 +43,7 @@ def test_missing_roles_are_told_until_they_are_there() -> None:
 
 
 def test_models_without_a_champion_and_with_a_lost_folder(settings: LazySettings, tmp_path) -> None:
-    settings.MODELS_DIR = tmp_path
+    settings.MODELS_DIR, settings.SNAPSHOT_DIR = tmp_path, tmp_path / "snapshots"
     assert running.models().says == "no champion: blender, matcher (ads are chosen by prior)"
     for kind in ("matcher", "blender"):
         factories.model_version(kind=kind, name=kind, folder=kind, stage="champion")
