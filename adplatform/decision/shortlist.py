@@ -25,7 +25,7 @@ from .postings import flags_of
 from .types import BoolArray, FloatArray, IntArray
 
 SHORTEST = 8  # ads of a topic that are looked at together, from the top; then as many as all before
-LOOKED_AT = 4  # eligible ads that are looked at for each place in the ranking
+LOOKED_AT = 8  # eligible ads that are looked at for each place in the ranking
 CPM_SHARE = 5  # one in so many places is for ads that pay per impression
 _LEAST = 1e-12
 
