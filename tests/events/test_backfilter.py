@@ -104,7 +104,9 @@ def test_a_clock_is_recognised_by_its_gaps(events) -> None:
 
 def test_newcomers_who_click_on_what_they_had_not_in_view_are_too_many_in_one_place(events) -> None:
     ad, other = served(), served()  # two slots, two campaigns
-    home = lambda n: n.to_bytes(4, "big") * 2  # noqa: E731
+
+    def home(n: int) -> bytes:
+        return n.to_bytes(4, "big") * 2
 
     def person(n: int, one: Served, *, is_viewed: bool, pages: int) -> list[TokenEvent]:
         pages_shown = [shown(one, 40 * n + 3 * page, origin=home(n)) for page in range(pages)]
