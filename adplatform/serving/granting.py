@@ -134,7 +134,8 @@ class Granter:
         epoch.number = max(epoch.number, valkey.number) + 1
         epoch.run_id, epoch.began_at, epoch.waiting = valkey.run_id, at, held
         self._written.clear()
-        log.warning("budget leases: epoch %d begins, %d processes are waited for", epoch.number, len(held))
+        level = logging.INFO if epoch.number == 1 else logging.WARNING  # the first is no loss of anything
+        log.log(level, "budget leases: epoch %d begins, %d processes are waited for", epoch.number, len(held))
         # Processes learn of it at their next beat, give up what they held, and join.
         self._hot.hset(EPOCH_KEY, mapping={"number": epoch.number, "run": valkey.run_id})
 
